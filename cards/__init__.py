@@ -1,0 +1,1 @@
+"""What was made, in words and pictures, and where it went."""

@@ -1,0 +1,5 @@
+"""`python -m mixdistill` is the command `mixdistill`."""
+
+from mixdistill.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Recipes to run as they are or to take home and change."""
