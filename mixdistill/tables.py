@@ -1,0 +1,114 @@
+"""What the stages of a run wrote, as the stages after them read it.
+
+In: a run folder. Out: problems as records, traces and verdicts as Polars frames with the columns of Trace and
+Verdict, the numbers of stats.json and mix.json as typed dicts. Every missing file is a StorageError that names
+the stage to run.
+"""
+
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from mixdistill.files import read_json, read_lines, read_parquet
+from mixdistill.records import Problem, Trace, polars_schema
+from mixdistill.run import Run
+
+if TYPE_CHECKING:
+    import polars
+
+
+class Lengths(TypedDict):
+    """Traces by length, in equal bins; the last bin holds all that are longer."""
+
+    unit: str
+    bin_width: int
+    styles: dict[str, list[int]]
+
+
+class TeacherStats(TypedDict):
+    """The numbers of one teacher ."""
+
+    teacher: str
+    model: str
+    style: str
+    size: str | None
+    traces: int
+    failed: int
+    judged: int
+    correct: int
+    pass_rate: float | None
+    pass_rate_low: float | None
+    pass_rate_high: float | None
+    statuses: dict[str, int]
+    truncated_rate: float | None
+    tokens: dict[str, float | None]
+    chars: dict[str, float | None]
+    reasoning_share: float | None
+
+
+class Stats(TypedDict):
+    """What stats.json holds, as far as later stages need it."""
+
+    tokens_by: str
+    problems: int
+    traces: int
+    teachers: list[TeacherStats]
+    lengths: Lengths
+    difficulty: dict[str, list[int]]
+
+
+class MixNumbers(TypedDict):
+    """What mix.json holds, as far as later stages need it."""
+
+    mix: str
+    contrast: list[str]
+    rows: int
+    rows_by_part: dict[str, int]
+    shares: dict[str, float]
+    completion_tokens: dict[str, int]
+    completion_chars: int
+    problems_left_out: dict[str, int]
+
+
+def read_problems(run: Run, limit: int | None = None) -> list[Problem]:
+    """The run's problems, at most `limit`. Raises StorageError if there are none yet."""
+    frame = read_parquet(run.problems, "problems")
+    return [Problem(**row) for row in frame.head(limit or frame.height).iter_rows(named=True)]
+
+
+def read_traces(run: Run) -> "polars.DataFrame":
+    """The traces that the recipe asks for and that are there: columns of Trace, in the order of the plan.
+
+    Of several traces with one request key it is the last without an error. Raises StorageError if nothing
+    was generated yet.
+    """
+    import polars as pl
+
+    wanted = read_parquet(run.wanted, "generate").with_row_index("place")
+    stored = stored_traces(run).drop("problem_id", "teacher", "style", "size", "sample")
+    found = wanted.drop("max_tokens").join(stored, on="request_key", how="inner", maintain_order="left")
+    return found.sort("place").select(pl.col(name) for name in polars_schema(Trace))
+
+
+def stored_traces(run: Run) -> "polars.DataFrame":
+    """For each request key the last trace without an error, else the last error."""
+    import polars as pl
+
+    schema = polars_schema(Trace)
+    frames = [read_lines(path, schema) for path in run.trace_files()]
+    traces = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+    ranked = traces.with_row_index("line").sort(pl.col("error").is_null(), "line")
+    return ranked.unique("request_key", keep="last", maintain_order=True).drop("line")
+
+
+def read_verdicts(run: Run) -> "polars.DataFrame":
+    """The verdicts: columns of Verdict. Raises StorageError if nothing was judged yet."""
+    return read_parquet(run.verdicts, "verify")
+
+
+def read_stats(run: Run) -> Stats:
+    """The run's stats.json. Raises StorageError if it is not there yet."""
+    return cast(Stats, read_json(run.stats, "stats"))
+
+
+def read_mix(run: Run, name: str) -> MixNumbers:
+    """The run's mix.json of a mix. Raises StorageError if it is not there yet."""
+    return cast(MixNumbers, read_json(run.mixes / name / "mix.json", "mix"))
