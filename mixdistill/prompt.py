@@ -1,0 +1,75 @@
+"""The prompt by which a problem is put to a teacher: a file of its own, shipped or written by the user.
+
+In: a name or a path. Out: a Prompt: system message, worked examples, template of the user turn. Rendering it
+for a problem is `builders.completions`.
+"""
+
+import importlib.resources
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from mixdistill.yaml_file import explain, near, read_yaml
+
+SHIPPED = Path(str(importlib.resources.files("mixdistill.recipes")))
+"Folder of the shipped recipes, their prompts and their problems."
+PROMPT_SUFFIX = ".prompt.yaml"
+
+
+class Example(BaseModel):
+    """A worked example in a prompt: sent as a user turn and the assistant's answer to it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    problem: str
+    response: str
+
+
+class Prompt(BaseModel):
+    """How a problem is put to a teacher."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: str | None = None
+    "System message; none is sent if it is left out."
+    examples: tuple[Example, ...] = ()
+    "Worked examples, sent as turns before the problem."
+    problem: str = "{{problem}}"
+    "User turn; {{problem}} is replaced by the text of the problem."
+
+    @field_validator("problem")
+    @classmethod
+    def _has_slot(cls, text: str) -> str:
+        if "{{problem}}" not in text:
+            raise ValueError("has no {{problem}} in it, so the teacher would never see the problem")
+        return text
+
+
+def load_prompt(name: str, path: Path) -> Prompt:
+    """The prompt in a file, or that of the name `name`: beside the recipe first, then the shipped one.
+
+    Raises ValueError, which pydantic turns into the message for the key `prompt`.
+    """
+    places = (path, path.with_name(f"{path.name}{PROMPT_SUFFIX}"), SHIPPED / f"{name}{PROMPT_SUFFIX}")
+    file = next((place for place in places if is_file(place)), None)
+    if file is None:
+        known = [found.name.removesuffix(PROMPT_SUFFIX) for found in sorted(SHIPPED.glob(f"*{PROMPT_SUFFIX}"))]
+        raise ValueError(f"{path}: no such file, and no shipped prompt {name!r}{near(name, known)}")
+    content, lines = read_yaml(file)
+    try:
+        return Prompt.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(explain(error, file, lines, known_keys)) from error
+
+
+def known_keys(place: tuple[str, ...]) -> list[str]:
+    """The keys that may stand at a place in a prompt."""
+    return [*(Example if "examples" in place[:-1] else Prompt).model_fields]
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a text that somebody wrote in the place of a name may be too long for one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

