@@ -1,0 +1,154 @@
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mixdistill.verifiers.verify import Case, verify, verify_many
+
+# Equal by algebra, but no way to see it in a tenth of a second.
+SLOW = (r"\sin^{40}x", "(" + "+".join(rf"\cos({n}x)^{{{n}}}" for n in range(2, 40)) + ")^{30}")
+
+
+def test_the_reason_names_answer_rule_reference_and_difference() -> None:
+    judged = verify("18", "16 - 3 = 13, 13 * 2 = 26\nA: 26")
+    assert judged[:5] == (
+        "incorrect", "26", "answer_line", "number",
+        "found 26 (rule answer_line); the reference is 18; the numbers differ",
+    )  # fmt: skip
+
+
+def test_algebra_is_done_where_it_is_needed() -> None:
+    judged = verify(r"2\sqrt{2}", r"so \boxed{\sqrt{8}}")
+    assert (judged.status, judged.method, judged.rule) == ("correct", "symbolic", "boxed")
+    assert judged.reason.endswith("the expressions are equal")
+
+
+@pytest.mark.parametrize(
+    ("response", "finish_reason", "status"),
+    [
+        ("so far we have 18", "length", "truncated"),
+        (r"so $18$", "length", "truncated"),
+        (r"so \[18\]", "length", "truncated"),
+        (r"\boxed{18", "length", "truncated"),
+        ("", "length", "truncated"),
+        (r"\boxed{18} and then some mo", "length", "correct"),
+        (r"\boxed{17} and then some mo", "length", "incorrect"),
+        ("so far we have 18", "stop", "correct"),
+        ("so far we have 18", None, "correct"),
+        ("", "stop", "no_answer"),
+        ("I do not know", "stop", "no_answer"),
+        ("lorem ipsum " * 42_000, "stop", "no_answer"),
+        (r"\boxed{no idea at all + 3}", "stop", "unparsable"),
+    ],
+)
+def test_a_cut_response_counts_only_with_a_strong_rule(response: str, finish_reason: str, status: str) -> None:
+    assert verify("18", response, finish_reason=finish_reason).status == status
+
+
+def test_a_cut_response_has_no_answer_in_its_judgement() -> None:
+    judged = verify("18", "so far 17", finish_reason="length")
+    assert judged[:4] == ("truncated", None, None, None)
+    assert judged.reason == "the response was cut by the length limit before it stated an answer"
+
+
+def test_a_reference_that_cannot_be_read_is_unscored() -> None:
+    judged = verify(r"\int_0^1 x dx", r"\boxed{1/2}")
+    assert judged.status == "unscored"
+    assert "the reference cannot be read: '\\int' is not known" in judged.reason
+
+
+def test_a_timeout_is_not_incorrect() -> None:
+    judged = verify(SLOW[0], rf"\boxed{{{SLOW[1]}}}", timeout_seconds=0.0001)
+    assert (judged.status, judged.method) == ("timeout", "symbolic")
+    assert "no answer within 0.0001 seconds" in judged.reason
+
+
+def test_choices_and_texts_have_their_own_types() -> None:
+    assert verify("B", "The answer is (B) 12", answer_type="choice").status == "correct"
+    assert verify("Paris", "Answer: paris", answer_type="text").status == "correct"
+    assert verify("Paris", "Answer: paris, France", answer_type="text").status == "incorrect"
+
+
+def test_many_judgements_come_in_the_order_of_the_cases() -> None:
+    cases = [
+        Case("x^2-1", r"\boxed{(x-1)(x+1)}"),
+        Case("18", "A: 18"),
+        Case("2x", r"\boxed{x+x+1}"),
+        Case("18", "A: 19"),
+        Case("18", "18", "length"),
+    ] * 20
+    judged = list(verify_many(cases, processes=2))
+    assert [j.status for j in judged] == ["correct", "correct", "incorrect", "incorrect", "truncated"] * 20
+
+
+def test_equal_comparisons_are_made_once() -> None:
+    cases = [Case(SLOW[0], rf"\boxed{{{SLOW[1]}}}")] * 50
+    started = time.perf_counter()
+    assert {j.status for j in verify_many(cases, timeout_seconds=0.0001, processes=1)} == {"timeout"}
+    assert time.perf_counter() - started < 10
+
+
+def test_cases_are_read_a_bounded_number_ahead() -> None:
+    n_read = itertools.count()
+
+    def cases() -> Iterator[Case]:
+        while True:
+            next(n_read)
+            yield Case("18", "A: 18")
+
+    judgements = verify_many(cases(), processes=1)
+    assert [next(judgements).status for _ in range(3)] == ["correct"] * 3
+    assert next(n_read) <= 4
+
+
+def test_no_cases_give_no_judgements() -> None:
+    assert list(verify_many([])) == []
+
+
+def test_verify_works_from_any_thread() -> None:
+    statuses: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: statuses.append(verify("2x", r"\boxed{x+x}").status)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == ["correct"] * 4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "__import__('os').system('touch /tmp/mixdistill-was-hacked-too')",
+        "10^{10^{10^{10}}}",
+        "(((9!)!)!)!",
+        r"\frac{1}{" * 200 + "2" + "}" * 200,
+        "(" * 5_000 + "1" + ")" * 5_000,
+        "7" * 4_000 + "8",
+        "\x00\u200f\ud800 1+",
+        "nan",
+        "inf",
+        r"\infty - \infty",
+        "1/0",
+        "x^{x^{x^{x^{x}}}}",
+        r"\sum_{n=1}^{\infty} 1",
+    ],
+    ids=lambda answer: repr(answer[:20]),
+)
+def test_hostile_answers_are_never_correct_and_always_explained(answer: str) -> None:
+    judged = verify("18", rf"\boxed{{{answer}}}", timeout_seconds=3.0)
+    assert judged.status in ("incorrect", "unparsable", "no_answer")
+    assert judged.reason.encode()
+    assert not Path("/tmp/mixdistill-was-hacked-too").exists()
+
+
+def test_a_script_without_a_guard_leaves_no_process_and_ends() -> None:
+    code = r"from mixdistill.verifiers.verify import verify; print(verify('2x', '\\boxed{x+x}').status)"
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr, run.returncode) == ("correct\n", "", 0)

@@ -1,0 +1,213 @@
+"""Builds SymPy expressions from parsed trees and says whether two are equal.
+
+Equality is decided in three steps: the same expression; different values at some point, which is evidence
+against; a proof by simplification, or else the same values to 80 digits at all points. Sizes are limited
+before SymPy sees a power, a factorial or a binomial. This module imports SymPy and belongs in a worker
+process: some expressions take longer than anybody wants to wait.
+"""
+
+import random
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
+
+import sympy as sp
+
+from mixdistill.verifiers.latex import Node, Unreadable
+
+# Digits that both sides are computed to, and the relative difference below which they count as the same.
+# The margin is wide because e^(pi sqrt(163)) is within 10^-30 of an integer.
+_DIGITS = 100
+_TOLERANCE = sp.Float(10) ** -80
+# Numbers outside of this range can hide a difference behind their size, so values prove nothing about them.
+_SMALLEST, _LARGEST = sp.Float(10) ** -30, sp.Float(10) ** 30
+# Points near and far on both sides of zero, so that |x - 5| and 5 - x, or sqrt(x^2) and x, come apart.
+_SCALES_AND_SIGNS = (
+    (1, (1, 1)), (1, (-1, -1)), (1, (1, -1)), (10, (1, 1)), (10, (-1, 1)), (100, (1, 1)), (100, (-1, -1)),
+)  # fmt: skip
+_SEED = 20240214
+# Functions that are equal to others in places only: values prove nothing about them.
+_PIECEWISE = (sp.Abs, sp.floor, sp.ceiling, sp.Max, sp.Min)
+_MOST_BITS = 30_000
+_LARGEST_FACTORIAL = 3_000
+_LARGEST_EXPONENT = 1_000_000
+_MOST_OPERATIONS_TO_SIMPLIFY = 60
+
+Verdict = Literal["equal", "different", "undecided"]
+# SymPy has no types; an expression of it is Any, here and nowhere else.
+Expression = Any
+
+
+class Comparison(NamedTuple):
+    """Whether two expressions are equal, and what decided."""
+
+    verdict: Verdict
+    method: str
+    "symbolic, number or numeric"
+
+
+def equal(first: Expression, second: Expression) -> Comparison:
+    """Whether two expressions are equal wherever both have a value."""
+    if first == second:
+        return Comparison("equal", "symbolic")
+    if first.is_Rational and second.is_Rational:
+        return Comparison("different", "number")
+    all_finite = True
+    for point in _points(first, second):
+        value, other = _value(first, point), _value(second, point)
+        if value is None or other is None:
+            all_finite = False
+        elif _values_differ(value, other):
+            return Comparison("different", "numeric")
+    if _difference_vanishes(first, second):
+        return Comparison("equal", "symbolic")
+    if all_finite and first.free_symbols == second.free_symbols and _values_tell(first - second):
+        return Comparison("equal", "numeric")
+    return Comparison("undecided", "symbolic")
+
+
+def proportional(first: Expression, second: Expression) -> int:
+    """The sign of the constant factor between two expressions; 0 if there is none, or none that is real."""
+    if first.free_symbols != second.free_symbols or not first.free_symbols:
+        return 0
+    ratios = [_value(first / second, point) for point in _points(first, second)]
+    if any(ratio is None or _values_differ(ratio, ratios[0]) or not ratio.is_real for ratio in ratios):
+        return 0
+    return int(sp.sign(ratios[0]))
+
+
+def build(node: Node) -> Expression:
+    """The SymPy expression of a tree; raises Unreadable where it would be too large or has no value."""
+    if node.kind == "number":
+        return sp.Rational(*Fraction(node.text).as_integer_ratio())  # digits and a point, says the tokenizer
+    if node.kind == "symbol":
+        return sp.Symbol(node.text)
+    if node.kind == "constant":
+        return _CONSTANTS[node.text]
+    operands = [build(operand) for operand in node.operands]
+    built = _OPERATIONS[node.kind](operands) if node.kind != "call" else _call(node.text, operands)
+    if built.has(sp.zoo, sp.nan):
+        raise Unreadable("it has no value, for instance a division by zero")
+    return built
+
+
+_CONSTANTS = {"pi": sp.pi, "e": sp.E, "i": sp.I, "oo": sp.oo, "degree": sp.pi / 180}
+
+
+def _power(operands: list[Expression]) -> Expression:
+    base, exponent = operands
+    if base.is_Rational and exponent.is_Rational:
+        bits = max(abs(base.p).bit_length(), base.q.bit_length())
+        too_large = max(abs(base.p), base.q) > 1 and (bits * abs(exponent) > _MOST_BITS or exponent.q > 1_000)
+    elif exponent.is_Rational:
+        too_large = max(abs(exponent.p), exponent.q) > _LARGEST_EXPONENT
+    else:
+        too_large = exponent.is_number and _magnitude(exponent) > _LARGEST_FACTORIAL
+    if too_large:
+        raise Unreadable("a power in it is too large to compute")
+    return sp.Pow(base, exponent)
+
+
+def _factorial(operands: list[Expression]) -> Expression:
+    (argument,) = operands
+    if argument.is_number and not (argument.is_Integer and 0 <= argument <= _LARGEST_FACTORIAL):
+        raise Unreadable(f"a factorial in it is not one of 0 to {_LARGEST_FACTORIAL}")
+    return sp.factorial(argument)
+
+
+def _binomial(operands: list[Expression]) -> Expression:
+    above, below = operands
+    if any(o.is_number and not (o.is_Integer and 0 <= o <= _LARGEST_FACTORIAL) for o in operands):
+        raise Unreadable(f"a binomial in it is not of numbers from 0 to {_LARGEST_FACTORIAL}")
+    return sp.binomial(above, below)
+
+
+_OPERATIONS: dict[str, Callable[[list[Expression]], Expression]] = {
+    "sum": lambda operands: sp.Add(*operands),
+    "product": lambda operands: sp.Mul(*operands),
+    "power": _power,
+    "factorial": _factorial,
+    "binomial": _binomial,
+}
+
+# Name -> number of arguments and what to call; `\log` without a base is natural, as in most of the corpora.
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Expression]]] = {
+    **{name: (1, function) for name, function in [
+        ("sin", sp.sin), ("cos", sp.cos), ("tan", sp.tan), ("cot", sp.cot), ("sec", sp.sec), ("csc", sp.csc),
+        ("asin", sp.asin), ("acos", sp.acos), ("atan", sp.atan), ("acot", sp.acot), ("asec", sp.asec),
+        ("acsc", sp.acsc), ("sinh", sp.sinh), ("cosh", sp.cosh), ("tanh", sp.tanh), ("coth", sp.coth),
+        ("sech", sp.sech), ("csch", sp.csch), ("asinh", sp.asinh), ("acosh", sp.acosh), ("atanh", sp.atanh),
+        ("abs", sp.Abs), ("floor", sp.floor), ("ceil", sp.ceiling), ("sqrt", sp.sqrt), ("cbrt", sp.cbrt),
+        ("ln", sp.log), ("log", sp.log),
+    ]},
+    "max": (0, sp.Max), "min": (0, sp.Min), "gcd": (0, lambda *o: sp.gcd(o)), "lcm": (0, lambda *o: sp.lcm(o)),
+}  # fmt: skip
+
+
+def _call(name: str, operands: list[Expression]) -> Expression:
+    if name == "exp" and len(operands) == 1:
+        return _power([sp.E, operands[0]])
+    if name == "log" and len(operands) == 2:
+        return sp.log(operands[0]) / sp.log(operands[1])
+    if name not in _FUNCTIONS or _FUNCTIONS[name][0] not in (0, len(operands)):
+        raise Unreadable(f"{name} of {len(operands)} arguments is not known")
+    function = _FUNCTIONS[name][1]
+    if name in ("gcd", "lcm") and not all(operand.is_Rational for operand in operands):
+        raise Unreadable(f"{name} of what is not a number is not known")
+    if name in ("max", "min") and any(o.is_number and not o.is_extended_real for o in operands):
+        raise Unreadable(f"{name} of a complex number is not known")
+    return function(*operands)
+
+
+def _points(first: Expression, second: Expression) -> list[dict[Expression, Expression]]:
+    """Values for all symbols, the same in every run; one empty point where there are no symbols."""
+    symbols = sorted(first.free_symbols | second.free_symbols, key=lambda symbol: symbol.name)
+    if not symbols:
+        return [{}]
+    draw = random.Random(_SEED)
+    # Logarithms are compared where they are real: log(x/y) is log x - log y for everybody who writes it.
+    positive = (first.has(sp.log) or second.has(sp.log)) and not (first.has(sp.Abs) or second.has(sp.Abs))
+    return [
+        {
+            symbol: sp.Rational(scale * draw.randint(301, 2_999), 1_000) * (1 if positive else signs[at % 2])
+            for at, symbol in enumerate(symbols)
+        }
+        for scale, signs in _SCALES_AND_SIGNS
+    ]
+
+
+def _value(expression: Expression, point: dict[Expression, Expression]) -> Expression | None:
+    """The complex value to 100 digits; None if it is not finite or cannot be computed."""
+    try:
+        value = sp.N(expression.xreplace(point), _DIGITS)
+    except (ArithmeticError, ValueError):  # too large for mpmath, or not defined there
+        return None
+    parts = value.as_real_imag() if value.is_number else (sp.nan,)
+    return value if all(part.is_Float or part.is_Rational for part in parts) else None
+
+
+def _values_differ(first: Expression, second: Expression) -> bool:
+    scale = max(_magnitude(first), _magnitude(second))
+    if scale < _SMALLEST:
+        return False
+    return bool(_magnitude(first - second) > scale * _TOLERANCE)
+
+
+def _magnitude(value: Expression) -> Expression:
+    return sp.N(sp.Abs(value), _DIGITS)
+
+
+def _difference_vanishes(first: Expression, second: Expression) -> bool:
+    difference = first - second
+    if sp.expand(difference) == 0:
+        return True
+    is_short = sp.count_ops(difference) <= _MOST_OPERATIONS_TO_SIMPLIFY
+    return bool(is_short and sp.simplify(difference) == 0)
+
+
+def _values_tell(expression: Expression) -> bool:
+    """Whether equal values are evidence: no piecewise function, no number that hides digits by its size."""
+    if expression.free_symbols and expression.has(*_PIECEWISE):
+        return False
+    numbers = (part for part in sp.preorder_traversal(expression) if part.is_number and part != 0)
+    return all(_SMALLEST < _magnitude(number) < _LARGEST for number in numbers)

@@ -1,0 +1,164 @@
+r"""Splits an answer into its parts: one value, a list, a set, a tuple or interval, a matrix, a relation.
+
+Goes in: tidy text. Comes out: a Shape whose parts are tidy text again, so that the cheap and the symbolic
+comparison walk over the same structure and differ only in how they compare two single values. Nothing is
+compared here.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
+_SEPARATORS = re.compile(r"[,;]|\band\b|\bor\b")
+_RELATIONS = re.compile(r"\\(?:le|ge|ne|lt|gt|approx|equiv)(?![A-Za-z])|<=|>=|!=|[<>=]")
+_RELATION_NAMES = {
+    "<=": r"\le", ">=": r"\ge", "!=": r"\ne", r"\lt": "<", r"\gt": ">", r"\approx": "=", r"\equiv": "=",
+}  # fmt: skip
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_MATRIX = re.compile(
+    r"[(\[]?\s*\\begin\{([a-z]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}\s*[)\]]?", re.DOTALL
+)
+_NAME = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?[A-Za-z0-9]+\}?)?(?:\(\s*[a-z]\s*\))?")
+_UNION = re.compile(r"\\cup(?![A-Za-z])")
+_MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*")
+
+RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne"})
+
+
+class Shape(NamedTuple):
+    r"""The kind of an answer, and its parts as tidy text.
+
+    Kinds: `single`; `list` (bare, by commas), `set` (\{ \}) and `union`, where order means nothing; `()`,
+    `[]`, `(]`, `[)` and `matrix 2x3`, where it does; a relation sign with its two sides.
+    """
+
+    kind: str
+    parts: tuple[str, ...]
+
+
+def shape(text: str) -> Shape:
+    r"""The outermost structure of tidy text.
+
+    >>> shape("(1, 2]").kind, shape(r"\{1, 2\}").parts, shape("1,234").kind, shape("3, 4").kind
+    ('(]', ('1', '2'), 'single', 'list')
+    """
+    text = _MEMBER.sub("", _strip_braces(text.strip()))
+    if text in (r"\emptyset", r"\{\}", r"\{ \}"):
+        return Shape("set", ())
+    matrix = _MATRIX.fullmatch(text)
+    if matrix and text.count(r"\begin") == 1:
+        rows = [row.split("&") for row in re.split(r"\\\\", matrix.group(2)) if row.strip()]
+        cells = tuple(cell.strip() for row in rows for cell in row)
+        return Shape(f"matrix {len(rows)}x{len(rows[0]) if rows else 0}", cells)
+    if _wraps(text, r"\{", r"\}"):
+        return Shape("set", _split(text[2:-2]))
+    if text[:1] in ("(", "[") and text[-1:] in (")", "]") and _wraps(text, text[0], text[-1]):
+        parts = _split(text[1:-1])
+        if len(parts) > 1:
+            return Shape(text[0] + text[-1], parts)
+    text = "".join(_cut(text, _THOUSANDS, strip=False))
+    for kind, pieces in (("union", _cut(text, _UNION)), ("list", _split(text))):
+        if len(pieces) > 1:
+            return Shape(kind, pieces)
+    return _relation(text) or _plus_minus(text) or Shape("single", (text,))
+
+
+def assigned_name(relation: Shape) -> str | None:
+    """The name on the left of `name = value`; None for any other shape."""
+    if relation.kind != "=":
+        return None
+    name = relation.parts[0].replace(" ", "")
+    names = name[1:-1].split(",") if name[:1] + name[-1:] == "()" else [name]
+    return name if all(map(_NAME.fullmatch, names)) else None
+
+
+def as_interval(relation: Shape) -> Shape | None:
+    r"""The interval of `x < 5` or `1 < x \le 2`; None for what is no such inequality.
+
+    >>> as_interval(shape(r"1 < x \le 2"))
+    Shape(kind='(]', parts=('1', '2'))
+    """
+    signs, sides = relation.kind.split(), relation.parts
+    if signs and set(signs) <= {">", r"\ge"}:
+        signs = ["<" if sign == ">" else r"\le" for sign in reversed(signs)]
+        sides = sides[::-1]
+    names = [at for at, side in enumerate(sides) if _NAME.fullmatch(side)]
+    if not signs or not set(signs) <= {"<", r"\le"} or len(names) != 1:
+        return None
+    left = "(" if signs[0] == "<" else "["
+    right = ")" if signs[-1] == "<" else "]"
+    if len(sides) == 3 and names == [1]:
+        return Shape(left + right, (sides[0], sides[2]))
+    if len(sides) == 2:
+        if names == [0]:
+            return Shape(f"({right}", (r"-\infty", sides[1]))
+        return Shape(f"{left})", (sides[0], r"\infty"))
+    return None
+
+
+def _relation(text: str) -> Shape | None:
+    """Two sides around one sign; of a chain of equalities, the first and the last side."""
+    sides = _cut(text, _RELATIONS)
+    if len(sides) < 2 or not all(sides):
+        return None
+    signs = [_RELATION_NAMES.get(sign, sign) for sign in _signs(text)]
+    if len(sides) == 2:
+        return Shape(signs[0], sides)
+    return Shape("=", (sides[0], sides[-1])) if set(signs) == {"="} else Shape(" ".join(signs), sides)
+
+
+def _plus_minus(text: str) -> Shape | None:
+    r"""Both values of an expression with one \pm."""
+    halves = re.split(r"\\pm(?![A-Za-z])", text)
+    if len(halves) != 2 or r"\mp" in text:
+        return None
+    return Shape("list", (f"{halves[0]}+{halves[1]}", f"{halves[0]}-{halves[1]}"))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """Parts between commas, semicolons, "and", "or"."""
+    return tuple(part for part in _cut(text, _SEPARATORS) if part)
+
+
+def _cut(text: str, mark: re.Pattern[str], *, strip: bool = True) -> tuple[str, ...]:
+    """The pieces between the marks that stand outside of all brackets and quotes."""
+    pieces, start = [], 0
+    for match in _outside(text, mark):
+        pieces.append(text[start : match.start()])
+        start = match.end()
+    pieces.append(text[start:])
+    return tuple(piece.strip() for piece in pieces) if strip else tuple(pieces)
+
+
+def _signs(text: str) -> list[str]:
+    return [match.group() for match in _outside(text, _RELATIONS)]
+
+
+def _outside(text: str, mark: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    depth, at = 0, 0
+    for match in mark.finditer(text):
+        between = text[at : match.start()]
+        depth += sum(c in _OPENING for c in between) - sum(c in _CLOSING for c in between)
+        at = match.start()
+        quoted = text.count('"', 0, at) % 2 and match.group() in ",;=<>"
+        if depth == 0 and not quoted:
+            yield match
+
+
+def _wraps(text: str, opening: str, closing: str) -> bool:
+    """Whether the first bracket is closed by the last, whatever its kind, as in (1, 2]."""
+    if not (text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing)):
+        return False
+    depth = 0
+    for at, character in enumerate(text):
+        depth += (character in _OPENING) - (character in _CLOSING)
+        if depth == 0 and at < len(text) - 1 and character in _CLOSING:
+            return False
+    return depth == 0
+
+
+def _strip_braces(text: str) -> str:
+    while len(text) > 2 and text[0] == "{" and _wraps(text, "{", "}"):
+        text = text[1:-1].strip()
+    return text
