@@ -1,0 +1,223 @@
+"""Numbers: pass rates with intervals, lengths, truncation, difficulty; each with its n.
+
+In: problems, traces and verdicts of a run. Out: `stats.json` (by teacher, level, subject; histograms for the
+plots) and `difficulty.parquet` (pass rate of each problem by teacher). A pass rate is correct / judged; judged
+leaves out traces that failed, timed out or whose reference is unusable, and says how many these were. Draws
+nothing: plots are `cards.plots`.
+"""
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from mixdistill.errors import HubError, RecordError
+from mixdistill.files import read_parquet, write_json, write_parquet
+from mixdistill.recipe import Recipe
+from mixdistill.recipe import Stats as StatsSettings
+from mixdistill.run import Run
+from mixdistill.tables import read_traces, read_verdicts
+
+if TYPE_CHECKING:
+    import polars
+
+_Z95 = 1.959963984540054  # 97.5% quantile of the normal distribution
+_NOT_JUDGED = ("timeout", "unscored")
+_HISTOGRAM_BINS = 30
+_DIFFICULTY_BINS = 10
+
+
+class Interval(NamedTuple):
+    """A rate with its interval; all three are NaN-free: for n = 0 they are None."""
+
+    rate: float | None
+    low: float | None
+    high: float | None
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """The Wilson score interval of a rate at 95% (E. B. Wilson, 1927, JASA 22:209-212).
+
+    It treats the n as independent; samples of one problem are not, so over them it is too narrow.
+
+    >>> [round(x, 3) for x in wilson(8, 10)]
+    [0.8, 0.49, 0.943]
+    """
+    if n == 0:
+        return Interval(None, None, None)
+    rate, z2 = successes / n, _Z95**2
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z95 / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
+    # At 0 and 1 the bound is the rate itself; floats would put it 1e-16 to the wrong side.
+    return Interval(rate, min(rate, max(0.0, centre - half)), max(rate, min(1.0, centre + half)))
+
+
+def compute_stats(recipe: Recipe, run: Run) -> dict[str, int]:
+    """Writes stats.json and difficulty.parquet; returns counts: `teachers`, `problems`, `traces`, `correct`."""
+    import polars as pl
+
+    problems = read_parquet(run.problems, "problems").head(recipe.limit or sys.maxsize)
+    verdicts = read_verdicts(run).select("trace_id", "status")
+    traces = read_traces(run).join(verdicts, on="trace_id", how="left")
+    traces = traces.join(problems.select("problem_id", "level", "subject"), on="problem_id", how="left")
+    # Whether a reference can be used shows only when an answer is compared with it.
+    unusable = traces.filter(pl.col("status") == "unscored")["problem_id"].unique()
+    never_compared = pl.col("status").is_in(("no_answer", "truncated")) & pl.col("problem_id").is_in(
+        unusable.implode()
+    )
+    traces = traces.with_columns(_lengths(traces, recipe.stats)).with_columns(
+        judged=pl.col("status").is_not_null() & ~pl.col("status").is_in(_NOT_JUDGED) & ~never_compared,
+        correct=pl.col("status").eq("correct").fill_null(value=False),
+    )
+    difficulty = _difficulty(traces)
+    stats = {
+        "tokens_by": recipe.stats.tokenizer or "the teacher's own count",
+        "problems": problems.height,
+        "traces": traces.height,
+        "teachers": [_summary(part) for part in _parts(traces, ["teacher", "style", "size"])],
+        "levels": [_rates(part, "level") for part in _parts(traces, ["level", "teacher"])],
+        "subjects": [_rates(part, "subject") for part in _parts(traces, ["subject", "teacher"])],
+        "lengths": _length_histograms(traces),
+        "difficulty": _difficulty_histograms(difficulty),
+    }
+    write_parquet(run.difficulty, difficulty)
+    write_json(run.stats, stats)
+    return {
+        "teachers": traces["teacher"].n_unique(), "problems": problems.height,
+        "traces": traces.height, "correct": int(traces["correct"].sum()),
+    }  # fmt: skip
+
+
+def _lengths(traces: "polars.DataFrame", settings: StatsSettings) -> "list[polars.Series | polars.Expr]":
+    """Columns `tokens` (null where nobody counted), `chars` and `reasoning_chars`."""
+    import polars as pl
+
+    reasoning = pl.col("reasoning").fill_null("")
+    chars: list[polars.Series | polars.Expr] = [
+        reasoning.str.len_chars().alias("reasoning_chars"),
+        (reasoning.str.len_chars() + pl.col("response").str.len_chars()).alias("chars"),
+    ]
+    if settings.tokenizer is None:
+        return [pl.col("completion_tokens").alias("tokens"), *chars]
+    texts = [*traces.select(reasoning)["reasoning"], *traces["response"]]
+    counts = _count_tokens(settings, texts)
+    tokens = [sum(pair) for pair in zip(counts[: traces.height], counts[traces.height :], strict=True)]
+    return [pl.Series("tokens", tokens, dtype=pl.Int64), *chars]
+
+
+def _count_tokens(settings: StatsSettings, texts: list[str]) -> list[int]:
+    from tokenizers import Tokenizer
+
+    name = str(settings.tokenizer)
+    try:
+        if name.endswith(".json"):
+            tokenizer = Tokenizer.from_file(name)
+        else:
+            tokenizer = Tokenizer.from_pretrained(name, revision=settings.revision)
+    except Exception as error:  # the package raises bare Exception for every fault
+        reason = " ".join(str(error).split())[:300]
+        if name.endswith(".json") or Path(name).exists():
+            raise RecordError(f"stats.tokenizer: {name}: not a tokenizer.json: {reason}") from error
+        raise HubError(f"stats.tokenizer: {name}: cannot be had from the Hub: {reason}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return [len(encoding) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _parts(traces: "polars.DataFrame", keys: list[str]) -> "list[polars.DataFrame]":
+    """The traces by key, in the order of the keys; rows without the first key are left out."""
+    known = traces.filter(traces[keys[0]].is_not_null())
+    return known.sort(keys, maintain_order=True).partition_by(keys, maintain_order=True)
+
+
+def _summary(part: "polars.DataFrame") -> dict[str, object]:
+    """The numbers of one teacher."""
+    first = part.row(0, named=True)
+    answered = part.filter(part["error"].is_null())
+    statuses = dict(sorted(answered["status"].drop_nulls().value_counts().iter_rows()))
+    judged, told = int(part["judged"].sum()), answered["finish_reason"].drop_nulls()
+    chars = int(answered["chars"].sum())
+    return {
+        "teacher": first["teacher"],
+        "model": first["model"],
+        "style": first["style"],
+        "size": first["size"],
+        "traces": part.height,
+        "failed": part.height - answered.height,
+        "problems": part["problem_id"].n_unique(),
+        **_pass_rate(int(part["correct"].sum()), judged),
+        "statuses": statuses,
+        "truncated_rate": int((told == "length").sum()) / len(told) if len(told) else None,
+        "no_answer_rate": statuses.get("no_answer", 0) / answered.height if answered.height else None,
+        "tokens": _quantiles(answered["tokens"]),
+        "chars": _quantiles(answered["chars"]),
+        "reasoning_share": int(answered["reasoning_chars"].sum()) / chars if chars else None,
+        "completion_tokens": int(answered["completion_tokens"].sum()),
+    }
+
+
+def _rates(part: "polars.DataFrame", key: str) -> dict[str, object]:
+    first = part.row(0, named=True)
+    judged = int(part["judged"].sum())
+    return {
+        key: first[key],
+        "teacher": first["teacher"],
+        "problems": part["problem_id"].n_unique(),
+        **_pass_rate(int(part["correct"].sum()), judged),
+    }
+
+
+def _pass_rate(correct: int, judged: int) -> dict[str, object]:
+    interval = wilson(correct, judged)
+    return {
+        "judged": judged, "correct": correct, "pass_rate": interval.rate,
+        "pass_rate_low": interval.low, "pass_rate_high": interval.high,
+    }  # fmt: skip
+
+
+def _quantiles(lengths: "polars.Series") -> dict[str, object]:
+    known = lengths.drop_nulls()
+    return {
+        "n": len(known),
+        "mean": known.mean() if len(known) else None,
+        **{f"p{q}": known.quantile(q / 100, "nearest") if len(known) else None for q in (50, 90, 99)},
+    }
+
+
+def _difficulty(traces: "polars.DataFrame") -> "polars.DataFrame":
+    """One row a problem and teacher: judged, correct, pass_rate (null where nothing was judged)."""
+    import polars as pl
+
+    return (
+        traces.group_by("problem_id", "teacher", maintain_order=True)
+        .agg(pl.col("judged").sum().cast(pl.Int64), pl.col("correct").sum().cast(pl.Int64))
+        .with_columns(pass_rate=pl.when(pl.col("judged") > 0).then(pl.col("correct") / pl.col("judged")))
+    )
+
+
+def _length_histograms(traces: "polars.DataFrame") -> dict[str, object]:
+    """Traces by length and style, in equal bins: tokens where they were counted, else characters."""
+    unit = "tokens" if traces["tokens"].is_not_null().any() else "chars"
+    known = traces.filter(traces[unit].is_not_null() & traces["error"].is_null())
+    if not known.height:
+        return {"unit": unit, "bin_width": 1, "styles": {}}
+    longest = int(known[unit].quantile(0.99, "higher") or 1)
+    width = max(1, math.ceil((longest + 1) / _HISTOGRAM_BINS))
+    styles: dict[str, list[int]] = {}
+    for part in _parts(known, ["style"]):
+        bins = [0] * _HISTOGRAM_BINS
+        for length in part[unit]:
+            bins[min(int(length) // width, _HISTOGRAM_BINS - 1)] += 1
+        styles[str(part["style"][0])] = bins
+    return {"unit": unit, "bin_width": width, "styles": styles}
+
+
+def _difficulty_histograms(difficulty: "polars.DataFrame") -> dict[str, list[int]]:
+    """Problems by pass rate and teacher, in ten equal bins from 0 to 1."""
+    histograms: dict[str, list[int]] = {}
+    for part in _parts(difficulty.filter(difficulty["pass_rate"].is_not_null()), ["teacher"]):
+        bins = [0] * _DIFFICULTY_BINS
+        for rate in part["pass_rate"]:
+            bins[min(int(rate * _DIFFICULTY_BINS + 1e-9), _DIFFICULTY_BINS - 1)] += 1
+        histograms[str(part["teacher"][0])] = bins
+    return histograms
