@@ -1,0 +1,410 @@
+"""The command `mixdistill`: one verb a stage, in the order of the street.
+
+A command reads its options, calls one library function and prints: results to stdout, progress and errors to
+stderr. Every MixdistillError becomes one line and an exit code here, and nowhere else. Nothing heavy is
+imported before a command needs it.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from mixdistill import __version__
+from mixdistill.errors import MixdistillError, RecipeError
+
+if TYPE_CHECKING:
+    from mixdistill.recipe import Recipe
+    from mixdistill.run import Run, StageRecord
+
+F = TypeVar("F", bound=Callable[..., Any])
+_EXIT_INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Runs the command line and exits: 0 done, 1 could not, 2 wrong use, 130 interrupted."""
+    try:
+        cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except MixdistillError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
+        sys.exit(_EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe went away
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+class _InOrder(click.Group):
+    """Lists the commands in the order of the street, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, message="mixdistill %(version)s")
+def cli() -> None:
+    """Build the training set that your small model can actually learn from.
+
+    A recipe names problems, teachers and mixes; each command takes it one step further:
+
+    \b
+    problems -> generate -> verify -> stats -> mix -> card -> publish
+    `mixdistill run RECIPE` walks all of them and does only what is missing.
+
+    \b
+    Example:
+      mixdistill run quickstart
+    """
+
+
+def _shared(command: F) -> F:
+    """The argument and options of every command that works on a run."""
+    for option in (
+        click.option("--yes", is_flag=True, help="Do not ask before something is sent."),
+        click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Keep only the first N problems."),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                     help="Change a key of the recipe, such as teachers.long.samples=8."),
+        click.option("--run", "folder", type=click.Path(file_okay=False, path_type=Path),
+                     help="Run folder.  [default: runs/<name of the recipe>]"),
+        click.argument("recipe"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _open(recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None) -> "tuple[Recipe, Run]":
+    from mixdistill.recipe_file import load_recipe
+    from mixdistill.run import Run
+
+    loaded = load_recipe(recipe, [*settings, *([f"limit={limit}"] if limit else [])])
+    return loaded, Run(folder or Path("runs") / loaded.name)
+
+
+def _stage_command(name: str, short: str, summary: str, example: str) -> None:
+    """Adds the command of one stage: they differ in nothing but the stage and the table at the end."""
+
+    @cli.command(name, help=f"{summary}\n\n\b\nExample:\n  {example}", short_help=short)
+    @_shared
+    def command(
+        recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
+        dry_run: bool, yes: bool,
+    ) -> None:  # fmt: skip
+        opened, run = _open(recipe, folder, settings, limit)
+        if dry_run:
+            _print_plan(opened, run, [name], as_json)
+            return
+        records = _walk(opened, run, [name])
+        result = _result(opened, run, records)
+        if as_json:
+            _print_json(result)
+        else:
+            _print_tables(opened, run, result, records)
+
+
+_stage_command(
+    "problems",
+    "Take problems in; say what was dropped.",
+    "Take problems from files, the Hub or reasoning-gym; say what was dropped and why.",
+    "mixdistill problems quickstart",
+)
+_stage_command(
+    "generate",
+    "Ask teachers for the missing traces.",
+    "Ask every teacher for the traces that are still missing; finished ones are never asked again.",
+    "mixdistill generate quickstart --limit 5",
+)
+_stage_command(
+    "verify",
+    "Judge every trace.",
+    "Find the answer in every trace and judge it against the reference.",
+    "mixdistill verify quickstart",
+)
+_stage_command(
+    "stats",
+    "Pass rates, lengths, difficulty, plots.",
+    "Compute pass rates with intervals, lengths and difficulty, and draw them.",
+    "mixdistill stats quickstart",
+)
+_stage_command(
+    "mix",
+    "Mix right traces in exact ratios.",
+    "Mix right traces in the exact ratios of the recipe, over the same problems.",
+    "mixdistill mix quickstart --set mixes.mix-long='{long: 0.4, short: 0.6}'",
+)
+_stage_command(
+    "card",
+    "Write the dataset folder with its card.",
+    "Write the dataset folder: Parquet, card, plots, manifest.",
+    "mixdistill card quickstart",
+)
+
+
+@cli.command(short_help="Send the dataset to the Hub, in one commit.")
+@_shared
+def publish(
+    recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
+    dry_run: bool, yes: bool,
+) -> None:  # fmt: skip
+    """Send the dataset folder to the Hub, in one commit; private unless the recipe says otherwise.
+
+    The card is brought up to date first; any other stage that is to do is a reason to stop.
+
+    \b
+    Example:
+      mixdistill publish quickstart --set publish.repo=you/quickstart --dry-run
+    """
+    from mixdistill.street import prepare_publish
+
+    opened, opened_run = _open(recipe, folder, settings, limit)
+    prepare_publish(opened, opened_run)
+    done = _publish(opened, opened_run, as_json=as_json, dry_run=dry_run, yes=yes)
+    if as_json:
+        _print_json(done)
+
+
+@cli.command(short_help="Walk the whole way; do only what is missing.")
+@_shared
+def run(
+    recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
+    dry_run: bool, yes: bool,
+) -> None:  # fmt: skip
+    """Walk the whole way from problems to dataset; what is finished is not done again.
+
+    Ends with publishing if the recipe says where to, after asking (or with --yes).
+
+    \b
+    Example:
+      mixdistill run quickstart
+    """
+    from mixdistill.street import STAGES, is_published
+
+    opened, opened_run = _open(recipe, folder, settings, limit)
+    if dry_run:
+        _print_plan(opened, opened_run, list(STAGES), as_json)
+        return
+    records = _walk(opened, opened_run, list(STAGES))
+    result = _result(opened, opened_run, records)
+    if not as_json:
+        _print_tables(opened, opened_run, result, records)
+    if opened.publish is not None and not is_published(opened, opened_run):
+        result["published"] = _publish(opened, opened_run, as_json=as_json, dry_run=False, yes=yes)
+    if as_json:
+        _print_json(result)
+
+
+@cli.command(short_help="Judge one response and say why.", context_settings={"ignore_unknown_options": True})
+@click.argument("reference")
+@click.argument("response")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--timeout", default=5.0, show_default=True, metavar="SECONDS", help="Limit on the comparison.")
+def check(reference: str, response: str, as_json: bool, timeout: float) -> None:
+    """Judge one RESPONSE ('-' reads it from stdin) against a REFERENCE, and say why.
+
+    \b
+    Example:
+      mixdistill check '1/2' 'Half of it, so the answer is \\boxed{0.5}.'
+    """
+    from mixdistill.verifiers.verify import verify
+
+    text = sys.stdin.read() if response == "-" else response
+    judgement = verify(reference, text, timeout_seconds=timeout)._asdict()
+    if as_json:
+        _print_json({"reference": reference, **judgement})
+        return
+    for name in ("status", "answer", "rule", "method", "reason"):
+        click.echo(f"{name:<8} {judgement[name] if judgement[name] is not None else '-'}")
+
+
+@cli.command(short_help="Show a problem's traces side by side.")
+@_shared
+@click.option("--problem", metavar="ID", help="Problem, by id or the beginning of one.  [default: the first]")
+def show(
+    recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
+    dry_run: bool, yes: bool, problem: str | None,
+) -> None:  # fmt: skip
+    """Show the traces of a problem side by side, with their verdicts.
+
+    \b
+    Example:
+      mixdistill show quickstart --problem p-1f
+    """
+    from mixdistill.show import find_problem, traces_of
+    from mixdistill.terminal import print_side_by_side
+
+    _, opened_run = _open(recipe, folder, settings, limit)
+    found = find_problem(opened_run, problem)
+    traces = traces_of(opened_run, found.problem_id)
+    if as_json:
+        _print_json({"problem_id": found.problem_id, "problem": found.problem, "reference": found.reference,
+                     "traces": traces})  # fmt: skip
+        return
+    print_side_by_side([(f"{found.problem_id}, reference {found.reference}", found.problem)])
+    print_side_by_side([(_trace_title(trace), str(trace["text"])) for trace in traces])
+
+
+@cli.command(short_help="List the shipped recipes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def recipes(as_json: bool) -> None:
+    """List the recipes that come with mixdistill.
+
+    \b
+    Example:
+      mixdistill recipes
+    """
+    from mixdistill.recipe_file import shipped_recipes
+    from mixdistill.terminal import print_table
+
+    about = {name: _first_comment(path) for name, path in shipped_recipes().items()}
+    if as_json:
+        _print_json(about)
+        return
+    print_table(["recipe", "what it does"], [[name, text] for name, text in about.items()])
+
+
+@cli.command(short_help="Copy a shipped recipe to change it.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--from", "source", default="quickstart", show_default=True, help="Shipped recipe to start from.")
+def init(folder: Path, source: str) -> None:
+    """Copy a shipped recipe, its prompts and its problems into FOLDER, to change them there.
+
+    \b
+    Example:
+      mixdistill init my-recipe --from quickstart
+    """
+    from mixdistill.recipe_file import copy_recipe
+
+    for path in copy_recipe(source, folder):
+        click.echo(path)
+    click.echo(f"Next: edit {folder / 'recipe.yaml'}, then: mixdistill run {folder}", err=True)
+
+
+def _walk(recipe: "Recipe", run: "Run", stages: list[str]) -> "list[StageRecord]":
+    from mixdistill.street import walk
+    from mixdistill.terminal import Reporter
+
+    records = []
+    with Reporter() as reporter:
+        for record in walk(recipe, run, reporter, stages):
+            reporter.done(record)
+            records.append(record)
+    failed = sum(record.counts.get("failed", 0) for record in records)
+    if failed:
+        click.echo(f"Warning: {failed} requests failed; the same command asks for them again.", err=True)
+    return records
+
+
+def _result(recipe: "Recipe", run: "Run", records: "list[StageRecord]") -> dict[str, object]:
+    """What the stages made: counts for one, the whole picture for the whole street."""
+    from mixdistill.tables import read_mix, read_stats
+
+    done = {record.stage for record in records}
+    parts: dict[str, object] = {
+        "run": str(run.folder),
+        "stages": {
+            record.stage: {
+                "counts": record.counts, "seconds": round(record.seconds, 3), "complete": record.complete,
+                "skipped": record.skipped,
+            }
+            for record in records
+        },
+    }  # fmt: skip
+    if "stats" in done:
+        parts["teachers"] = read_stats(run)["teachers"]
+    if "mix" in done:
+        parts["mixes"] = {name: read_mix(run, name) for name in recipe.mixes}
+    if "card" in done:
+        parts["dataset"] = str(run.dataset)
+    return parts
+
+
+def _print_tables(recipe: "Recipe", run: "Run", parts: Mapping[str, object], records: "list[StageRecord]") -> None:
+    from mixdistill import show
+    from mixdistill.tables import read_stats
+    from mixdistill.terminal import TEACHER_HEADS, print_side_by_side, print_table, teacher_rows
+
+    if not {"teachers", "mixes", "dataset"} & set(parts):
+        counts = [[name.replace("_", " "), f"{n:,}"] for record in records for name, n in record.counts.items()]
+        print_table(["what", "how many"], counts)
+    if "teachers" in parts:
+        print_table(
+            TEACHER_HEADS,
+            teacher_rows(read_stats(run)["teachers"]),
+            title="Teachers (p50, p90, p99: tokens of a trace)",
+        )
+    if "mixes" in parts:
+        print_table(["mix", "rows", "shares", "tokens"], show.mix_rows(recipe, run), title="Mixes")
+    if "dataset" in parts:
+        if len(records) > 1:
+            click.echo("Three rows of the dataset\n")
+            print_side_by_side(show.example_rows(recipe, run))
+        click.echo(f"Dataset: {run.dataset}  (card: {run.dataset / 'README.md'})")
+
+
+def _print_plan(recipe: "Recipe", run: "Run", stages: list[str], as_json: bool) -> None:
+    from mixdistill import show
+    from mixdistill.terminal import print_table
+
+    plan = show.plan(recipe, run, stages)
+    if len(stages) > 1 and recipe.publish is not None:
+        plan.append({"stage": "publish", "state": "to do", "what": f"to {recipe.publish.repo}; asks first"})
+    if as_json:
+        _print_json({"run": str(run.folder), "plan": plan})
+        return
+    print_table(["stage", "state", "what"], [[row["stage"], row["state"], row["what"]] for row in plan])
+
+
+def _publish(recipe: "Recipe", run: "Run", *, as_json: bool, dry_run: bool, yes: bool) -> dict[str, object]:
+    """Tells what would go, asks, sends, tells what went; returns that for --json."""
+    from mixdistill import street
+    from mixdistill.cards.hub import plan_publish
+    from mixdistill.terminal import print_table
+
+    plan = plan_publish(recipe, run)
+    changes = [change._asdict() for change in plan.changes]
+    told = f"{plan.repo}: {'private' if plan.private else 'public'}, {'exists' if plan.exists else 'new'}"
+    if not as_json:
+        rows = [[str(change["action"]), str(change["path"]), f"{change['bytes']:,}"] for change in changes]
+        print_table(["action", "file", "bytes"], rows, title=told)
+    if dry_run:
+        return {**plan._asdict(), "changes": changes}
+    if plan.sends() and not yes:
+        if as_json or not sys.stdin.isatty():
+            raise RecipeError(f"{told}: nothing was sent; add --yes to send it, or --dry-run to look only")
+        click.confirm(f"Send {len(plan.sends())} changes to {plan.repo}?", abort=True, err=True)
+    sent = street.publish(recipe, run)
+    if not as_json:
+        click.echo(f"Published: {sent['url']}" if plan.sends() else f"Nothing to send: {sent['url']}")
+    return {"repo": plan.repo, **sent}
+
+
+def _trace_title(trace: Mapping[str, object]) -> str:
+    tokens = f", {trace['completion_tokens']} tokens" if trace["completion_tokens"] else ""
+    return f"{trace['teacher']} #{trace['sample']} ({trace['style']}): {trace['status']}{tokens}"
+
+
+def _first_comment(path: Path) -> str:
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# "):
+            break
+        lines.append(line.removeprefix("# "))
+    return " ".join(lines).partition(". ")[0].rstrip(".")
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -1,0 +1,332 @@
+"""The command line: exit codes, one clear line for what goes wrong, stdout fit for machines."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import SMALL_RECIPE, no_progress
+from loopback_hub import LoopbackHub, hub_environment
+
+from mixdistill.recipe import Recipe
+from mixdistill.run import Run
+from mixdistill.tables import read_verdicts
+from mixdistill.verifiers.judge import judge_traces
+
+
+def mixdistill(*arguments: str | Path, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Runs the command as a person would; no bug may reach them as a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mixdistill", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
+
+
+def test_run_walks_from_recipe_to_dataset(small_recipe: Path, tmp_path: Path) -> None:
+    done = mixdistill("run", small_recipe, "--json", cwd=tmp_path)
+
+    result = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert list(result["stages"]) == ["problems", "generate", "verify", "stats", "mix", "card"]
+    assert {name: mix["rows_by_part"] for name, mix in result["mixes"].items()} == {
+        "long": {"long": 24},
+        "short": {"short": 24},
+        "mix-long": {"long": 5, "short": 19},
+    }
+    assert (tmp_path / result["dataset"] / "README.md").is_file()
+
+
+def test_the_second_run_says_that_there_is_nothing_to_do(small_recipe: Path, tmp_path: Path) -> None:
+    mixdistill("run", small_recipe, cwd=tmp_path)
+
+    done = mixdistill("run", small_recipe, cwd=tmp_path)
+
+    assert [line.endswith("(nothing to do)") for line in done.stderr.splitlines()] == [True] * 6
+    assert last_line(done.stdout).startswith("Dataset: runs/small/dataset")
+
+
+def test_each_stage_is_a_command(small_recipe: Path, tmp_path: Path) -> None:
+    for stage in ("problems", "generate", "verify", "stats", "mix", "card"):
+        done = mixdistill(stage, small_recipe, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert list(json.loads(done.stdout)["stages"]) == [stage]
+
+
+def test_a_stage_names_the_stage_that_has_to_come_before(small_recipe: Path, tmp_path: Path) -> None:
+    done = mixdistill("mix", small_recipe, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr == "Error: runs/small/problems.parquet: not there yet; run 'mixdistill problems' first\n"
+
+
+def test_a_dry_run_tells_what_is_to_do_and_does_nothing(small_recipe: Path, tmp_path: Path) -> None:
+    mixdistill("problems", small_recipe, cwd=tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+
+    done = mixdistill("run", small_recipe, "--dry-run", "--json", cwd=tmp_path)
+
+    plan = json.loads(done.stdout)["plan"]
+    assert [(row["stage"], row["state"]) for row in plan][:2] == [("problems", "finished"), ("generate", "to do")]
+    assert plan[1]["what"] == "60 of 60 requests (long 30, short 30)"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_limit_keeps_the_first_problems(small_recipe: Path, tmp_path: Path) -> None:
+    done = mixdistill("run", small_recipe, "--limit", "4", "--json", cwd=tmp_path)
+
+    assert json.loads(done.stdout)["stages"]["problems"]["counts"]["kept"] == 4
+
+
+def test_a_broken_line_is_dropped_with_its_reason_and_the_rest_goes_on(small_recipe: Path, tmp_path: Path) -> None:
+    problems = tmp_path / "problems.jsonl"
+    lines = problems.read_text(encoding="utf-8").splitlines()
+    problems.write_text("\n".join([lines[0], '{"problem": "cut of', *lines[1:]]), encoding="utf-8")
+
+    done = mixdistill("problems", small_recipe, "--json", cwd=tmp_path)
+
+    counts = json.loads(done.stdout)["stages"]["problems"]["counts"]
+    assert done.returncode == 0
+    assert counts == {"kept": 30, "dropped": 1, "dropped_unreadable_row": 1}
+
+
+WRONG_USE = [
+    # (arguments behind the recipe, what the one line says)
+    (
+        ["--set", "problems.0.columns.problem=question"],
+        "problems.jsonl: no column 'question' (there are: problem,",
+    ),
+    (["--set", "teachers.long.sampels=3"], "unknown key 'teachers.long.sampels'"),
+    (["--set", "sead=3"], "unknown key 'sead'; did you mean 'seed'?"),
+    (["--set", "mixes.long.long=0.5"], "shares of mix long sum to 0.5, not to 1"),
+    (["--set", "nonsense"], "--set nonsense: not of the form key=value"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG_USE)
+def test_wrong_use_exits_2_and_names_the_place(
+    small_recipe: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = mixdistill("problems", small_recipe, *arguments, cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "runs" / "small" / "problems.parquet").exists()
+
+
+def test_an_unknown_recipe_names_the_shipped_ones(tmp_path: Path) -> None:
+    done = mixdistill("run", "quikstart", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "quikstart: no such file, and no shipped recipe; did you mean 'quickstart'?" in done.stderr
+
+
+def test_an_unreachable_server_is_one_line_and_loses_nothing(small_recipe: Path, tmp_path: Path) -> None:
+    text = SMALL_RECIPE.replace(
+        "mixes:",
+        "  far: {engine: openai, base_url: 'http://127.0.0.1:9/v1', model: m, style: short}\nmixes:",
+    )
+    small_recipe.write_text(text, encoding="utf-8")
+
+    done = mixdistill("run", small_recipe, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "teacher 'far': http://127.0.0.1:9/v1/chat/completions" in last_line(done.stderr)
+    assert "start the server or mend base_url" in last_line(done.stderr)
+    assert (tmp_path / "runs" / "small" / "problems.parquet").exists()
+
+
+def test_a_run_folder_that_cannot_be_written_is_one_line(small_recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+
+    done = mixdistill("run", small_recipe, "--run", tmp_path / "taken" / "run", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "cannot be written: Not a directory" in done.stderr
+    assert "choose a folder with --run DIR" in done.stderr
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_made(small_recipe: Path, tmp_path: Path) -> None:
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        "from mixdistill.cli import main; sys.argv = ['mixdistill', 'run', sys.argv[1]]; main()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", limited, str(small_recipe)], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.returncode == 1
+    assert "cannot be written: File too large" in last_line(done.stderr)
+    assert mixdistill("run", small_recipe, cwd=tmp_path).returncode == 0
+
+
+def test_publish_sends_nothing_without_yes(small_recipe: Path, tmp_path: Path, hub: LoopbackHub) -> None:
+    mixdistill("run", small_recipe, cwd=tmp_path)
+    account = hub_environment(hub.url, tmp_path / "hf", hub.token)
+    target: list[str | Path] = ["publish", small_recipe, "--set", "publish.repo=tester/asked"]
+
+    looked = mixdistill(*target, "--dry-run", cwd=tmp_path, **account)
+    refused = mixdistill(*target, cwd=tmp_path, **account)
+    sent = mixdistill(*target, "--yes", "--json", cwd=tmp_path, **account)
+
+    assert (looked.returncode, refused.returncode, sent.returncode) == (0, 2, 0)
+    assert "tester/asked: private, new: nothing was sent; add --yes" in refused.stderr
+    assert json.loads(sent.stdout)["revision"] == hub.repo("tester/asked").at().sha
+    assert hub.repo("tester/asked").private
+
+
+def test_a_wrong_token_is_one_line_without_the_token(small_recipe: Path, tmp_path: Path, hub: LoopbackHub) -> None:
+    mixdistill("run", small_recipe, cwd=tmp_path)
+    account = hub_environment(hub.url, tmp_path / "hf", "hf_wrongwrongwrong")
+
+    done = mixdistill("publish", small_recipe, "--set", "publish.repo=tester/x", "--yes", cwd=tmp_path, **account)
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: tester/x: the Hub answered 401: no token, or one that it does not know; "
+        "run 'hf auth login' or set HF_TOKEN\n"
+    )
+
+
+def test_check_says_why(tmp_path: Path) -> None:
+    done = mixdistill("check", "18", "She sells 9 * 2 = $18 a day.\nA: 18", "--json", cwd=tmp_path)
+
+    verdict = json.loads(done.stdout)
+    assert (verdict["status"], verdict["answer"], verdict["rule"]) == ("correct", "18", "answer_line")
+
+
+def test_show_puts_the_traces_of_a_problem_side_by_side(small_recipe: Path, tmp_path: Path) -> None:
+    mixdistill("run", small_recipe, cwd=tmp_path)
+
+    done = mixdistill("show", small_recipe, cwd=tmp_path)
+
+    assert "What is 1 + 2?" in done.stdout
+    assert "long #0 (long): correct" in done.stdout
+    assert "short #0 (short): correct" in done.stdout
+
+
+def test_text_of_a_model_cannot_move_the_cursor(small_recipe: Path, tmp_path: Path) -> None:
+    traces = tmp_path / "traces.jsonl"
+    text = traces.read_text(encoding="utf-8").replace("We start", "\\u001b[2J[red]We start")
+    traces.write_text(text, encoding="utf-8")
+    mixdistill("run", small_recipe, cwd=tmp_path)
+
+    done = mixdistill("show", small_recipe, cwd=tmp_path)
+
+    assert "\x1b" not in done.stdout
+    assert "[red]We start" in done.stdout
+
+
+def test_init_copies_a_recipe_that_runs(tmp_path: Path) -> None:
+    done = mixdistill("init", "mine", cwd=tmp_path)
+
+    assert done.returncode == 0
+    assert "mine/recipe.yaml" in done.stdout.splitlines()
+    assert mixdistill("problems", "mine", cwd=tmp_path).returncode == 0
+    assert "not empty" in mixdistill("init", "mine", cwd=tmp_path).stderr
+
+
+def test_starting_up_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = "import sys, mixdistill.cli; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    heavy = {
+        "polars",
+        "datasets",
+        "torch",
+        "sympy",
+        "pyarrow",
+        "pydantic",
+        "matplotlib",
+        "rich",
+        "huggingface_hub",
+    }
+    assert heavy & set(done.stdout.split()) == set()
+
+
+def test_publish_refuses_a_dataset_that_is_not_what_the_recipe_says(
+    small_recipe: Path, tmp_path: Path, hub: LoopbackHub
+) -> None:
+    mixdistill("run", small_recipe, cwd=tmp_path)
+    account = hub_environment(hub.url, tmp_path / "hf", hub.token)
+    other = ["--set", "publish.repo=tester/stale", "--set", "mixes.mix-long={long: 0.5, short: 0.5}", "--yes"]
+
+    done = mixdistill("publish", small_recipe, *other, cwd=tmp_path, **account)
+
+    assert done.returncode == 1
+    assert "not what the recipe says: stage 'mix' is to do; run 'mixdistill run' first" in done.stderr
+    assert hub.requests == []
+
+
+def test_run_publishes_once_and_then_does_not_need_the_hub(
+    small_recipe: Path, tmp_path: Path, hub: LoopbackHub
+) -> None:
+    account = hub_environment(hub.url, tmp_path / "hf", hub.token)
+    command = ["run", "recipe.yaml", "--set", "publish.repo=tester/once", "--yes", "--json"]
+
+    first = mixdistill(*command, cwd=tmp_path, **account)
+    nowhere = account | {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    again = mixdistill(*command, cwd=tmp_path, **nowhere)
+
+    assert json.loads(first.stdout)["published"]["revision"] == hub.repo("tester/once").at().sha
+    assert again.returncode == 0
+    assert "published" not in json.loads(again.stdout)
+
+
+def test_a_dry_run_does_not_call_a_stage_finished_whose_input_will_change(
+    small_recipe: Path, tmp_path: Path
+) -> None:
+    mixdistill("run", small_recipe, cwd=tmp_path)
+
+    done = mixdistill("run", small_recipe, "--set", "problems.0.name=other", "--dry-run", "--json", cwd=tmp_path)
+
+    states = {row["stage"]: row["state"] for row in json.loads(done.stdout)["plan"]}
+    assert states["problems"] == "to do"
+    assert states["generate"] == "to do if its input changes"
+
+
+def test_a_changed_source_changes_what_the_card_says_was_left_out(small_recipe: Path, tmp_path: Path) -> None:
+    mixdistill("run", small_recipe, cwd=tmp_path)
+    problems = tmp_path / "problems.jsonl"
+    line = problems.read_text(encoding="utf-8").partition("\n")[0]
+    problems.write_text(problems.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
+
+    mixdistill("run", small_recipe, cwd=tmp_path)
+
+    card = (tmp_path / "runs" / "small" / "dataset" / "README.md").read_text(encoding="utf-8")
+    assert "| rows of the problem sources | duplicate | 1 |" in card
+
+
+def test_a_negative_reference_can_be_checked(tmp_path: Path) -> None:
+    done = mixdistill("check", "-3", "The answer is -3.", cwd=tmp_path)
+
+    assert done.stdout.startswith("status   correct\n")
+
+
+def test_an_interrupted_verify_keeps_its_verdicts(small_run: tuple[Recipe, Run]) -> None:
+    recipe, run = small_run
+    run.verdicts.unlink()
+
+    def interrupt(done: int, total: int, note: str) -> None:
+        if done == 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_traces(recipe, run, interrupt)
+
+    assert read_verdicts(run).height == 50
+    assert judge_traces(recipe, run, no_progress)["new"] == 10
