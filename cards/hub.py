@@ -97,14 +97,16 @@ def plan_publish(recipe: Recipe, run: Run) -> PublishPlan:
     return PublishPlan(publish.repo, bool(info.private), True, info.sha, changes + gone)
 
 
-def publish_dataset(recipe: Recipe, run: Run) -> dict[str, int | str]:
+def publish_dataset(recipe: Recipe, run: Run, plan: PublishPlan | None = None) -> dict[str, int | str]:
     """Sends the dataset; returns `added`, `deleted`, `kept`, `bytes`, `revision` and `url`.
+
+    `plan` is what a person has seen and agreed to: if the repository has changed since, nothing is sent.
 
     Raises HubError if the Hub refuses, or if afterwards it does not hold what was sent.
     """
     import huggingface_hub
 
-    plan = plan_publish(recipe, run)
+    plan = plan or plan_publish(recipe, run)
     changes, revision = plan.sends(), plan.head
     with _hub(plan.repo) as api:
         if not plan.exists:

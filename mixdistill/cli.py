@@ -357,11 +357,14 @@ def _print_tables(recipe: "Recipe", run: "Run", parts: Mapping[str, object], rec
 
 def _print_plan(recipe: "Recipe", run: "Run", stages: list[str], as_json: bool) -> None:
     from mixdistill import show
+    from mixdistill.street import is_published
     from mixdistill.terminal import print_table
 
     plan = show.plan(recipe, run, stages)
     if len(stages) > 1 and recipe.publish is not None:
-        plan.append({"stage": "publish", "state": "to do", "what": f"to {recipe.publish.repo}; asks first"})
+        done = is_published(recipe, run) and all(row["state"] == "finished" for row in plan)
+        what = f"to {recipe.publish.repo}" + ("" if done else "; asks first")
+        plan.append({"stage": "publish", "state": "finished" if done else "to do", "what": what})
     if as_json:
         _print_json({"run": str(run.folder), "plan": plan})
         return
@@ -386,7 +389,7 @@ def _publish(recipe: "Recipe", run: "Run", *, as_json: bool, dry_run: bool, yes:
         if as_json or not sys.stdin.isatty():
             raise RecipeError(f"{told}: nothing was sent; add --yes to send it, or --dry-run to look only")
         click.confirm(f"Send {len(plan.sends())} changes to {plan.repo}?", abort=True, err=True)
-    sent = street.publish(recipe, run)
+    sent = street.publish(recipe, run, plan)
     if not as_json:
         click.echo(f"Published: {sent['url']}" if plan.sends() else f"Nothing to send: {sent['url']}")
     return {"repo": plan.repo, **sent}

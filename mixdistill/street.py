@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mixdistill
 from mixdistill.cards.plots import PLOTS
@@ -17,6 +18,9 @@ from mixdistill.files import write_text
 from mixdistill.recipe import DatasetTeacher, Recipe
 from mixdistill.run import Progress, Run, StageRecord
 from mixdistill.yaml_file import dump_yaml
+
+if TYPE_CHECKING:
+    from mixdistill.cards.hub import PublishPlan
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,13 @@ def walk(
             yield run_stage(STAGES[name], recipe, run, progress(name))
 
 
-def publish(recipe: Recipe, run: Run) -> dict[str, int | str]:
-    """Sends the dataset to the Hub and notes it in manifest.json; returns what `publish_dataset` does."""
+def publish(recipe: Recipe, run: Run, plan: "PublishPlan | None" = None) -> dict[str, int | str]:
+    """Sends the dataset to the Hub and notes it in manifest.json; `plan` and result are `publish_dataset`'s."""
     from mixdistill.cards.hub import publish_dataset
 
     with run.locked():
         started = time.monotonic()
-        sent = publish_dataset(recipe, run)
+        sent = publish_dataset(recipe, run, plan)
         counts = {name: n for name, n in sent.items() if isinstance(n, int)}
         reads, seconds = run.identities(_dataset_files(run)), time.monotonic() - started
         settings = _publish_settings(recipe)

@@ -281,7 +281,9 @@ def test_run_publishes_once_and_then_does_not_need_the_hub(
     first = mixdistill(*command, cwd=tmp_path, **account)
     nowhere = account | {"HF_ENDPOINT": "http://127.0.0.1:9"}
     again = mixdistill(*command, cwd=tmp_path, **nowhere)
+    plan = json.loads(mixdistill(*command, "--dry-run", cwd=tmp_path, **nowhere).stdout)["plan"]
 
+    assert plan[-1] == {"stage": "publish", "state": "finished", "what": "to tester/once"}
     assert json.loads(first.stdout)["published"]["revision"] == hub.repo("tester/once").at().sha
     assert again.returncode == 0
     assert "published" not in json.loads(again.stdout)

@@ -294,6 +294,17 @@ def test_a_rival_commit_is_neither_lost_nor_mixed_with_ours(hub: LoopbackHub, ru
     assert commits(hub) == [OURS, "put", "put", "initial commit"]
 
 
+def test_nothing_is_sent_that_was_not_in_the_plan_that_a_person_agreed_to(hub: LoopbackHub, run: Run) -> None:
+    hub.put("tester/mix", {"a.txt": b"1"}, private=True)
+    agreed = plan_publish(RECIPE, run)
+    hub.put("tester/mix", {"data/theirs.parquet": b"2"})  # a new plan would delete it
+
+    with pytest.raises(HubError, match="412: another commit came in between; publish again"):
+        publish_dataset(RECIPE, run, agreed)
+
+    assert remote_files(hub) == {"a.txt": b"1", "data/theirs.parquet": b"2"}
+
+
 def test_an_answer_that_is_lost_after_the_commit_leads_to_no_second_one(hub: LoopbackHub, run: Run) -> None:
     hub.fault("POST", "/commit/main$", "lost")
 
