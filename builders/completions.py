@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
-from mixdistill.prompt import Prompt
+from mixdistill.prompt import Prompt, fill
 from mixdistill.recipe import SampledTeacher
 from mixdistill.records import Message, Problem, Size, Style, Trace, draw_seed, request_key, trace_id
 
@@ -104,9 +104,9 @@ def render_prompt(prompt: Prompt, problem: str) -> tuple[Message, ...]:
     if prompt.system:
         messages.append({"role": "system", "content": prompt.system})
     for example in prompt.examples:
-        messages.append({"role": "user", "content": prompt.problem.replace("{{problem}}", example.problem)})
+        messages.append({"role": "user", "content": fill(prompt.problem, example.problem)})
         messages.append({"role": "assistant", "content": example.response})
-    messages.append({"role": "user", "content": prompt.problem.replace("{{problem}}", problem)})
+    messages.append({"role": "user", "content": fill(prompt.problem, problem)})
     return tuple(messages)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mixdistill.errors import MixdistillError, RecipeError
 from mixdistill.files import write_json, write_parquet
+from mixdistill.prompt import fill
 from mixdistill.recipe import Recipe
 from mixdistill.records import Message, MixRow, Problem, Size, Style, digest, to_frame
 from mixdistill.run import Run
@@ -195,7 +196,7 @@ def _why_left_out(problem: str, parts: set[str], candidates: Candidates) -> str:
 def _row(problem: Problem, part: str, trace: Mapping[str, object], recipe: Recipe) -> MixRow:
     reasoning, response = trace["reasoning"], str(trace["response"])
     content = f"<think>\n{reasoning}\n</think>\n\n{response}" if reasoning else response
-    question = recipe.mixing.prompt.replace("{{problem}}", problem.problem)
+    question = fill(recipe.mixing.prompt, problem.problem)
     user: Message = {"role": "user", "content": question}
     assistant: Message = {"role": "assistant", "content": content}
     return MixRow(

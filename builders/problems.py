@@ -7,7 +7,6 @@ references are all dropped, for nothing here can tell which is right. Numbers ar
 `0.5` do not differ; other spellings of one answer do.
 """
 
-import difflib
 import importlib.machinery
 import importlib.util
 import json
@@ -37,6 +36,7 @@ from mixdistill.records import (
 )
 from mixdistill.run import Run
 from mixdistill.text import after_hashes, last_boxed
+from mixdistill.yaml_file import near
 
 _USUAL_NAMES = {
     "problem": ("problem", "question", "prompt"),
@@ -165,9 +165,7 @@ def _procedural_rows(generator: Procedural, seed: int) -> Iterator[Row]:
     from reasoning_gym.factory import DATASETS
 
     if name not in DATASETS:
-        close = difflib.get_close_matches(name, list(DATASETS), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise RecipeError(f"problems: reasoning-gym has no generator {name!r}{hint}")
+        raise RecipeError(f"problems: reasoning-gym has no generator {name!r}{near(name, list(DATASETS))}")
     try:
         made = reasoning_gym.create_dataset(name, seed=seed, size=generator.size, **generator.options)
     except (TypeError, AssertionError, ValueError) as error:

@@ -6,14 +6,31 @@ for a problem is `builders.completions`.
 
 import importlib.resources
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from mixdistill.yaml_file import explain, near, read_yaml
 
 SHIPPED = Path(str(importlib.resources.files("mixdistill.recipes")))
 "Folder of the shipped recipes, their prompts and their problems."
 PROMPT_SUFFIX = ".prompt.yaml"
+_SLOT = "{{problem}}"
+
+
+def fill(template: str, problem: str) -> str:
+    """The template with the text of the problem in its slot."""
+    return template.replace(_SLOT, problem)
+
+
+def _has_slot(template: str) -> str:
+    if _SLOT not in template:
+        raise ValueError(f"has no {_SLOT} in it, so nobody would ever see the problem")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_has_slot)]
+"A text with the slot {{problem}}."
 
 
 class Example(BaseModel):
@@ -34,15 +51,8 @@ class Prompt(BaseModel):
     "System message; none is sent if it is left out."
     examples: tuple[Example, ...] = ()
     "Worked examples, sent as turns before the problem."
-    problem: str = "{{problem}}"
+    problem: Template = "{{problem}}"
     "User turn; {{problem}} is replaced by the text of the problem."
-
-    @field_validator("problem")
-    @classmethod
-    def _has_slot(cls, text: str) -> str:
-        if "{{problem}}" not in text:
-            raise ValueError("has no {{problem}} in it, so the teacher would never see the problem")
-        return text
 
 
 def load_prompt(name: str, path: Path) -> Prompt:

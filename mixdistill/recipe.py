@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from mixdistill.prompt import Prompt, is_file, load_prompt
+from mixdistill.prompt import Prompt, Template, is_file, load_prompt
 from mixdistill.records import AnswerType, Size, Style
 from mixdistill.yaml_file import PlacedError, near
 
@@ -299,15 +299,8 @@ class Mixing(_Part):
     "Rows of each mix; default: as many as there are."
     multiple_of: Annotated[int, Field(ge=1)] = 1
     "Rows are rounded down to a multiple of this, so that ratios like 0.2 come out whole (5)."
-    prompt: str = "{{problem}}"
+    prompt: Template = "{{problem}}"
     "What the student is asked; {{problem}} is replaced."
-
-    @field_validator("prompt")
-    @classmethod
-    def _has_slot(cls, text: str) -> str:
-        if "{{problem}}" not in text:
-            raise ValueError("has no {{problem}} in it, so the student would never see the problem")
-        return text
 
 
 class Publish(_Part):

@@ -24,7 +24,7 @@ class Lengths(TypedDict):
 
 
 class TeacherStats(TypedDict):
-    """The numbers of one teacher ."""
+    """The numbers of one teacher."""
 
     teacher: str
     model: str
@@ -47,7 +47,6 @@ class TeacherStats(TypedDict):
 class Stats(TypedDict):
     """What stats.json holds, as far as later stages need it."""
 
-    tokens_by: str
     problems: int
     traces: int
     teachers: list[TeacherStats]

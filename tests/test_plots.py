@@ -31,7 +31,7 @@ def stats(*teachers: TeacherStats) -> Stats:
     lengths: Lengths = {"unit": "tokens", "bin_width": 40, "styles": {style: [*range(30)] for style in styles}}
     difficulty = {teacher["teacher"]: [5, *[0] * 8, 95] for teacher in teachers if teacher["judged"]}
     return {
-        "tokens_by": "somebody", "problems": 100, "traces": 100, "teachers": list(teachers), "lengths": lengths,
+        "problems": 100, "traces": 100, "teachers": list(teachers), "lengths": lengths,
         "difficulty": difficulty,
     }  # fmt: skip
 

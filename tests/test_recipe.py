@@ -189,7 +189,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_near_match(
         ("mixes:", "mixing: {contrasts: [[mxi]]}\nmixes:",
          "10: mixing.contrasts: no mix 'mxi'; did you mean 'mix'?"),
         ("mixes:", "mixing: {prompt: Solve it.}\nmixes:",
-         "10: mixing.prompt: has no {{problem}} in it, so the student would never see the problem"),
+         "10: mixing.prompt: has no {{problem}} in it, so nobody would ever see the problem"),
         ("mixes:", "publish: {private: true}\nmixes:", "10: publish.repo is missing"),
         ("mixes:", "publish: {repo: name}\nmixes:", "10: publish.repo: String should match pattern"),
         ("name: small", "name: small\n1: x", "2: 1: Keys should be strings"),
@@ -394,7 +394,7 @@ def test_a_prompt_beside_the_recipe_goes_before_the_shipped_one(recipe: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("problem: Solve it.\n", "{file}:1: problem: has no {{problem}} in it, so the teacher would never see"),
+        ("problem: Solve it.\n", "{file}:1: problem: has no {{problem}} in it, so nobody would ever see"),
         ("problem: '{{problem}}'\nsystm: x\n", "{file}:2: unknown key 'systm'; did you mean 'system'?"),
         ("problem: '{{problem}}'\nexamples:\n  - problem: x\n    respons: y\n",
          "{file}:4: unknown key 'examples.0.respons'; did you mean 'response'? (and 1 more)"),
@@ -419,7 +419,7 @@ def test_a_prompt_file_that_is_no_yaml_is_named(recipe: Path) -> None:
     [
         ("papper", "papper: no such file, and no shipped prompt 'papper'; did you mean 'paper'?"),
         ("'Solve this: " + "x" * 300 + "'", ": no such file, and no shipped prompt 'Solve this: "),
-        ("{problem: Solve it.}", "has no {{problem}} in it, so the teacher would never see the problem"),
+        ("{problem: Solve it.}", "has no {{problem}} in it, so nobody would ever see the problem"),
         ("[a]", "teachers.short.prompt: Input should be a valid dictionary"),
     ],
 )
