@@ -1,3 +1,4 @@
+import functools
 import operator
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mixdistill.errors import MixdistillError
-from mixdistill.verifiers.workers import CallFailed, WorkerDied, Workers
+from mixdistill.verifiers.workers import CallFailed, OutOfMemory, WorkerDied, Workers, watch_memory
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 
@@ -82,9 +83,69 @@ def test_values_come_back_to_the_call_that_asked() -> None:
 
 def test_a_call_that_wants_too_much_memory_fails_alone() -> None:
     with closing(Workers(bytearray, processes=1, memory_bytes=1 << 30)) as workers:
-        with pytest.raises(CallFailed, match="MemoryError"):
+        with pytest.raises(OutOfMemory, match=r"^it ran out of its 1 GiB of memory$"):
             workers.submit(3 << 30, timeout_seconds=10.0).result()
         assert workers.submit(2, timeout_seconds=5.0).result().value == bytearray(2)
+
+
+def test_a_library_that_aborts_without_memory_is_told_as_out_of_memory() -> None:
+    with closing(Workers(_power, processes=1, memory_bytes=1 << 30)) as workers:
+        with pytest.raises(OutOfMemory, match=r"1 GiB"):
+            workers.submit(10**11, timeout_seconds=30.0).result()
+        assert workers.submit(2, timeout_seconds=5.0).result().value == "9"
+
+
+def _power(exponent: int) -> str:
+    from flint import fmpz
+
+    return str(fmpz(3) ** exponent)
+
+
+def test_memory_is_watched_where_the_system_does_not_limit_it() -> None:
+    resource = pytest.importorskip("resource")
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    limit = used + (100 << 20)  # Linux counts the peak of the parent as the child's
+    prepare = functools.partial(watch_memory, limit)
+    with closing(Workers(_fill, processes=1, prepare=prepare, memory_bytes=8 << 30)) as workers:
+        assert workers.submit(1 << 20, timeout_seconds=5.0).result().value == 1 << 20
+        with pytest.raises(OutOfMemory):
+            workers.submit(limit + (200 << 20), timeout_seconds=20.0).result()
+        assert workers.submit(1 << 20, timeout_seconds=5.0).result().value == 1 << 20
+
+
+def _fill(n_bytes: int) -> int:
+    parts: list[bytes] = []
+    while len(parts) << 20 < n_bytes:
+        parts.append(b"x" * (1 << 20))
+    time.sleep(0.2)
+    return len(parts) << 20
+
+
+@needs_proc
+def test_what_a_killed_call_has_started_dies_too(tmp_path: Path) -> None:
+    command = f"sleep 60 & echo $! > {tmp_path}/pid; wait"
+    with closing(Workers(subprocess.check_output, processes=1)) as workers, pytest.raises(TimeoutError):
+        workers.submit(["sh", "-c", command], timeout_seconds=1.0).result()
+    assert wait_until_gone(int((tmp_path / "pid").read_text()), seconds=5.0)
+
+
+def test_a_value_that_cannot_be_sent_is_a_failed_call() -> None:
+    with closing(Workers(threading.Lock, processes=1)) as workers:
+        future = workers.submit(timeout_seconds=5.0)
+        with pytest.raises(CallFailed, match="cannot pickle"):
+            future.result()
+
+
+def test_every_call_keeps_its_own_limit() -> None:
+    with closing(Workers(time.sleep, processes=3)) as workers:
+        for future in [workers.submit(0.0, timeout_seconds=60.0) for _ in range(3)]:
+            future.result()
+        started = time.perf_counter()
+        futures = [workers.submit(30.0, timeout_seconds=limit) for limit in (1.2, 0.6, 0.2)]
+        for future in reversed(futures):
+            with pytest.raises(TimeoutError):
+                future.result()
+        assert 1.1 < time.perf_counter() - started < 4.0
 
 
 def test_a_call_that_raises_brings_its_traceback() -> None:
