@@ -6,10 +6,20 @@ text is ever evaluated as code. Pure functions: time and memory limits are set b
 default: a rounded decimal is not the number it stands for, 3 is not "3, 4", 50% is 0.5 and not 50.
 """
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from fractions import Fraction
+from functools import partial
+from itertools import pairwise
 
-from mixdistill.verifiers.latex import Unreadable, parse
+from flint import fmpq
+
+from mixdistill.records import Leniency
+from mixdistill.verifiers.equality import Equality
+from mixdistill.verifiers.exact import exact_value
+from mixdistill.verifiers.latex import NEGATIVE_ONE, Node, Unreadable, parse
+from mixdistill.verifiers.leniency import compare_quantities, is_rounding_of
+from mixdistill.verifiers.moments import moment
 from mixdistill.verifiers.notation import (
     LONGEST_ANSWER,
     choice_letter,
@@ -20,33 +30,28 @@ from mixdistill.verifiers.notation import (
     tidy,
     units_differ,
 )
+from mixdistill.verifiers.sets import is_set, real_set
 from mixdistill.verifiers.shapes import RELATIONS, Shape, as_interval, assigned_name, shape
+from mixdistill.verifiers.trees import common_logarithms
+from mixdistill.verifiers.values import Decision, compare_values, constant_factor
 
 # Sets and lists are compared each part with each: longer ones are compared as text alone.
 _MOST_PARTS = 60
 _DEEPEST = 6
+_COMMA, _POINT = re.compile(r"-?\d+,\d+"), re.compile(r"-?\d+\.\d+")
 _SYMMETRIC = frozenset({"=", r"\ne"})
-
-
-class Equality(NamedTuple):
-    """Whether an answer equals the reference."""
-
-    status: Literal["correct", "incorrect", "unparsable", "unscored"]
-    method: str
-    "text, choice, number, unit, shape, set, tuple, relation, symbolic, or numeric (equal values, no proof)"
-    reason: str
 
 
 _Compare = Callable[[str, str], Equality | None]
 
 
-def compare(reference: str, answer: str, answer_type: str = "math") -> Equality:
+def compare(reference: str, answer: str, leniency: Leniency = "default") -> Equality:
     """Equality by all tiers, in this process and without a time limit."""
-    return compare_quickly(reference, answer, answer_type) or compare_symbolically(reference, answer)
+    return compare_quickly(reference, answer, leniency) or compare_symbolically(reference, answer, leniency)
 
 
-def compare_quickly(reference: str, answer: str, answer_type: str = "math") -> Equality | None:
-    r"""Equality by the tiers that need no algebra; None if they leave it open, which only `math` does.
+def compare_quickly(reference: str, answer: str, leniency: Leniency = "default") -> Equality | None:
+    r"""Equality by the tiers that need no algebra; None if they leave it open.
 
     >>> compare_quickly("1/2", r"\dfrac{1}{2}").status, compare_quickly("100", "101").reason
     ('correct', 'the numbers differ')
@@ -56,28 +61,39 @@ def compare_quickly(reference: str, answer: str, answer_type: str = "math") -> E
     wanted, stated = tidy(reference), tidy(answer)
     if not wanted:
         return Equality("unscored", "text", "the reference is empty")
-    if answer_type == "choice":
-        return _compare_choices(wanted, stated)
     if same_key(wanted) == same_key(stated):
         return Equality("correct", "text", "the texts are the same")
-    if answer_type != "math":
-        same = same_key(wanted).casefold() == same_key(stated).casefold()
-        return _equality(same, "text", "the texts are the same", "the texts differ")
-    return _compare_parts(wanted, stated, _compare_single_quickly)
+    return _compare_parts(wanted, stated, partial(_compare_single_quickly, leniency=leniency))
 
 
-def compare_symbolically(reference: str, answer: str) -> Equality:
+def compare_symbolically(reference: str, answer: str, leniency: Leniency = "default") -> Equality:
     """Equality by algebra; what cannot be read or decided has its own status."""
     if len(reference) > LONGEST_ANSWER or len(answer) > LONGEST_ANSWER:
         return _compare_long(reference, answer)
-    equality = _compare_parts(tidy(reference), tidy(answer), _compare_single)
+    equality = _compare_parts(tidy(reference), tidy(answer), partial(_compare_single, leniency=leniency))
     return equality or Equality("unscored", "symbolic", "the two have shapes that cannot be compared")
+
+
+def normal_form(text: str) -> str:
+    r"""How the comparison reads a text: its kind and its parts, numbers as fractions; for people.
+
+    >>> normal_form(r"\dfrac{2}{4}"), normal_form("x < 5, x > 2")
+    ('1/2', 'list of: x < 5; x > 2')
+    """
+    if len(text) > LONGEST_ANSWER:
+        return f"a text of {len(text):,} characters"
+    form = shape(tidy(text))
+    if form.kind == "single":
+        number = quantity(form.parts[0])
+        return " ".join((str(number.number), number.unit)).strip() if number else form.parts[0]
+    if set(form.kind.split()) <= RELATIONS:
+        return f" {form.kind} ".join(map(normal_form, form.parts)) if " " not in form.kind else tidy(text)
+    return f"{form.kind} of: " + "; ".join(map(normal_form, form.parts))
 
 
 def prepare() -> None:
     """Import SymPy and run it once, so that the first comparison does not pay for it."""
-    compare_symbolically(r"\sqrt{8}", r"2\sqrt{2}")
-    compare_symbolically("(x+1)^2", "x^2+2x+1")
+    compare_symbolically(r"\int 2x\,dx", "x^2")
 
 
 def _compare_long(reference: str, answer: str) -> Equality:
@@ -89,27 +105,27 @@ def _compare_long(reference: str, answer: str) -> Equality:
     return Equality("unparsable", "text", f"the answer {reason}")
 
 
-def _compare_choices(wanted: str, stated: str) -> Equality:
-    letter = choice_letter(wanted, labelled=True)
-    if letter is None:
-        return Equality("unscored", "choice", "the reference names no choice")
-    chosen = choice_letter(stated.upper() if len(stated) <= 3 else stated, labelled=True)
-    if chosen is None:
-        return Equality("unparsable", "choice", "the answer names no choice")
-    return _equality(chosen == letter, "choice", "it is the same choice", "it is another choice")
-
-
 def _compare_parts(wanted: str, stated: str, single: _Compare, depth: int = 0) -> Equality | None:
     """Equality of two tidy texts of any shape; `single` decides about single values."""
     if same_key(wanted) == same_key(stated):
         return Equality("correct", "text", "the texts are the same")
     first, second = shape(wanted), shape(stated)
+    if set(first.kind.split()) <= RELATIONS and set(second.kind.split()) <= RELATIONS:
+        return _compare_relations(first, second, single, depth)
+    if is_set(wanted) or is_set(stated):
+        one, other = real_set(wanted), real_set(stated)
+        if one is not None and other is not None:
+            return _equality(one == other, "set", "they are the same set of numbers", "the sets of numbers differ")
     if first.kind == second.kind == "single":
         return single(*first.parts, *second.parts)
+    kinds = {first.kind.partition(" ")[0], second.kind.partition(" ")[0]}
+    if kinds == {"matrix", "single"}:
+        return single(wanted, stated)
     if depth > _DEEPEST:
         return None
-    if first.kind in RELATIONS and second.kind in RELATIONS:
-        return _compare_relations(first, second, single, depth)
+    decimal = _decimal_comma(wanted, stated)
+    if decimal is not None:
+        return decimal
     if assigned_name(first):
         return _compare_parts(first.parts[1], stated, single, depth + 1)
     if assigned_name(second):
@@ -117,8 +133,40 @@ def _compare_parts(wanted: str, stated: str, single: _Compare, depth: int = 0) -
     return _compare_collections(as_interval(first) or first, as_interval(second) or second, single, depth + 1)
 
 
+def _decimal_comma(wanted: str, stated: str) -> Equality | None:
+    """Equality of 1,22 and 1.22, which half of the world writes for one another; None for anything else."""
+    for comma, point in ((wanted, stated), (stated, wanted)):
+        if (
+            _COMMA.fullmatch(comma)
+            and _POINT.fullmatch(point)
+            and Fraction(comma.replace(",", ".")) == Fraction(point)
+        ):
+            return Equality("correct", "number", "the numbers are equal, with a decimal comma")
+    return None
+
+
+def _compare_ratios(first: Shape, second: Shape) -> Equality | None:
+    """Equality of 1:2 and 2:4, and of both with 1/2."""
+    try:
+        wanted, stated = ([exact_value(parse(part)) for part in parts] for parts in (first.parts, second.parts))
+    except Unreadable:
+        return None
+    if len(wanted) == 1:
+        wanted.append(fmpq(1))
+    if len(stated) == 1:
+        stated.append(fmpq(1))
+    if len(wanted) != len(stated) or not all(wanted) or not all(stated):
+        return None
+    quotients = {one / other for one, other in zip(wanted, stated, strict=True) if one and other}
+    return _equality(len(quotients) == 1, "number", "the ratios are equal", "the ratios differ")
+
+
 def _compare_collections(first: Shape, second: Shape, single: _Compare, depth: int) -> Equality | None:
     pair = {first.kind, second.kind}
+    if "ratio" in pair and pair <= {"ratio", "single"}:
+        ratios = _compare_ratios(first, second)
+        if ratios is not None or "single" not in pair:
+            return ratios or _compare_in_order(first.parts, second.parts, single, depth)
     if pair == {"set", "single"} and len(first.parts) == len(second.parts) == 1:
         return _compare_parts(*first.parts, *second.parts, single, depth)
     unordered = pair <= {"list", "set"} or pair == {"union"}
@@ -129,7 +177,7 @@ def _compare_collections(first: Shape, second: Shape, single: _Compare, depth: i
     if len(first.parts) != len(second.parts):
         return Equality("incorrect", "shape", f"{_described(second)} is not {_described(first)}")
     if pair == {"list", "()"} or (pair == {"list"} and _named(first) != _named(second)):
-        return _compare_in_order(first.parts, second.parts, single, depth)
+        return _compare_in_order(_values(first), _values(second), single, depth)
     if unordered:
         return _compare_lists(first.parts, second.parts, single, depth)
     if len(pair) == 1 and "single" not in pair:
@@ -196,37 +244,41 @@ def _find(part: str, others: Sequence[str], single: _Compare, depth: int) -> str
 
 def _compare_relations(first: Shape, second: Shape, single: _Compare, depth: int) -> Equality | None:
     """Equality of equations up to their sides and a factor, of inequalities up to a positive factor."""
-    if single is not _compare_single:
-        return None
-    (sign, left), (other_sign, right) = _upward(first), _upward(second)
-    if sign != other_sign or len(left) != len(right):
+    (signs, left), (other_signs, right) = _upward(first), _upward(second)
+    if signs != other_signs or len(left) != len(right):
         return Equality("incorrect", "relation", "the relations differ")
-    for order in (right, right[::-1]) if sign in _SYMMETRIC else (right,):
+    undecided = False
+    for order in (right, right[::-1]) if signs[0] in _SYMMETRIC else (right,):
         sides = _compare_in_order(left, order, single, depth + 1)
-        if sides is not None and (len(left) > 2 or sides.status == "correct"):
+        undecided |= sides is None
+        if sides is not None and sides.status == "correct":
             return sides._replace(method="relation")
-    from mixdistill.verifiers.expressions import build, proportional
-
     try:
-        wanted = build(parse(left[0])) - build(parse(left[1]))
+        wanted = [_difference(*pair) for pair in pairwise(left)]
     except Unreadable as error:
-        return Equality("unscored", "symbolic", f"the reference cannot be read: {error}")
+        return Equality("unscored", "relation", f"the reference cannot be read: {error}")
     try:
-        stated = build(parse(right[0])) - build(parse(right[1]))
+        stated = [_difference(*pair) for pair in pairwise(right)]
     except Unreadable as error:
-        return Equality("unparsable", "symbolic", f"the answer cannot be read: {error}")
-    factor = proportional(wanted, stated)
-    same = factor > 0 or (factor < 0 and sign in _SYMMETRIC)
+        return Equality("unparsable", "relation", f"the answer cannot be read: {error}")
+    factors = [constant_factor(one, other) for one, other in zip(wanted, stated, strict=True)]
+    same = all(f > 0 or (f < 0 and sign in _SYMMETRIC) for f, sign in zip(factors, signs, strict=True))
+    if not same and undecided:
+        return None
     return _equality(same, "relation", "the relations are equal up to a factor", "the relations differ")
 
 
-def _compare_single_quickly(wanted: str, stated: str) -> Equality | None:
+def _difference(left: str, right: str) -> Node:
+    return Node("sum", (parse(left), Node("product", (NEGATIVE_ONE, parse(right)))))
+
+
+def _compare_single_quickly(wanted: str, stated: str, leniency: Leniency) -> Equality | None:
+    time, stated_time = moment(wanted), moment(stated)
+    if time is not None and stated_time is not None:
+        return _equality(time == stated_time, "moment", "it is the same date or time", "the dates or times differ")
     number, stated_number = quantity(wanted), quantity(stated)
     if number is not None and stated_number is not None:
-        if number.number == stated_number.number and units_differ(number.unit, stated_number.unit):
-            return Equality("incorrect", "unit", f"the units {number.unit} and {stated_number.unit} differ")
-        same = number.number == stated_number.number
-        return _equality(same, "number", "the numbers are equal", "the numbers differ")
+        return compare_quantities(number, stated_number, wanted, stated, leniency)
     letter, chosen = choice_letter(wanted), choice_letter(stated, labelled=stated.startswith(("(", '"(')))
     if letter is not None and chosen is not None:
         return _equality(letter == chosen, "choice", "it is the same choice", "it is another choice")
@@ -234,31 +286,74 @@ def _compare_single_quickly(wanted: str, stated: str) -> Equality | None:
         return Equality("incorrect", "text", "the words differ")
     if is_words(stated) and number is not None:
         return Equality("incorrect", "text", "the answer is words, the reference a number")
-    return None
+    return _compare_trees(wanted, stated, leniency)
 
 
-def _compare_single(wanted: str, stated: str) -> Equality | None:
-    quick = _compare_single_quickly(wanted, stated)
+def _compare_trees(wanted: str, stated: str, leniency: Leniency) -> Equality | None:
+    """Equality of two expressions by their values; None where values cannot tell."""
+    trees = _read_both(wanted, stated)
+    if isinstance(trees, Equality):
+        return trees
+    first, second = trees
+    decision = compare_values(first, second)
+    if decision is not None and not decision.equal:
+        decision = _with_other_logarithm(first, second) or decision
+    if decision is None:
+        return None
+    if decision.equal:
+        return Equality("correct", decision.method, "the expressions have the same value")
+    if is_rounding_of(wanted, stated, first, second, leniency):
+        return Equality("correct", "rounding", "one is the other, rounded to the digits that it states")
+    return Equality("incorrect", decision.method, "the expressions have different values")
+
+
+def _read_both(wanted: str, stated: str) -> tuple[Node, Node] | Equality:
+    (bare, unit), (other, other_unit) = _without_unit(wanted), _without_unit(stated)
+    if units_differ(unit, other_unit):
+        return Equality("incorrect", "unit", f"the units {unit} and {other_unit} differ")
+    if unit == other_unit or not (unit and other_unit):
+        wanted, stated = (
+            (bare, other) if bare and other and not ('"' in bare or '"' in other) else (wanted, stated)
+        )
+    try:
+        first = parse(wanted)
+    except Unreadable as error:
+        return Equality("unscored", "symbolic", f"the reference cannot be read: {error}")
+    try:
+        return first, parse(stated)
+    except Unreadable as error:
+        return Equality("unparsable", "symbolic", f"the answer cannot be read: {error}")
+
+
+def _with_other_logarithm(first: Node, second: Node) -> Decision | None:
+    r"""The values once more with \log to the base ten, as schools mean it; None if none stands there."""
+    ten, other_ten = common_logarithms(first), common_logarithms(second)
+    if (ten, other_ten) == (first, second):
+        return None
+    decision = compare_values(ten, other_ten)
+    return decision if decision is not None and decision.equal else None
+
+
+def _compare_single(wanted: str, stated: str, leniency: Leniency) -> Equality | None:
+    quick = _compare_single_quickly(wanted, stated, leniency)
     if quick is not None:
         return quick
     from mixdistill.verifiers.expressions import build, equal
 
-    (wanted, unit), (stated, stated_unit) = _without_unit(wanted), _without_unit(stated)
-    if units_differ(unit, stated_unit):
-        return Equality("incorrect", "unit", f"the units {unit} and {stated_unit} differ")
+    trees = _read_both(wanted, stated)
+    if isinstance(trees, Equality):
+        return trees
     try:
-        first = build(parse(wanted))
+        first = build(trees[0])
     except Unreadable as error:
-        return Equality("unscored", "symbolic", f"the reference cannot be read: {error}")
+        return Equality("unscored", "symbolic", f"the reference cannot be computed: {error}")
     try:
-        second = build(parse(stated))
+        second = build(trees[1])
     except Unreadable as error:
-        return Equality("unparsable", "symbolic", f"the answer cannot be read: {error}")
+        return Equality("unparsable", "symbolic", f"the answer cannot be computed: {error}")
     verdict, method = equal(first, second)
     if verdict == "undecided":
         return Equality("unscored", method, "SymPy could not decide whether they are equal")
-    if method == "number":
-        return _equality(verdict == "equal", method, "the numbers are equal", "the numbers differ")
     return _equality(verdict == "equal", method, "the expressions are equal", "the expressions differ")
 
 
@@ -268,15 +363,23 @@ def _without_unit(text: str) -> tuple[str, str]:
     return (text, "") if unit == "degree" else (body, unit)
 
 
-def _upward(relation: Shape) -> tuple[str, tuple[str, ...]]:
-    """The relation with < for > and its sides swapped."""
-    turned = {">": "<", r"\ge": r"\le"}.get(relation.kind)
-    return (relation.kind, relation.parts) if turned is None else (turned, relation.parts[::-1])
+def _upward(relation: Shape) -> tuple[list[str], tuple[str, ...]]:
+    """The signs between the sides of a relation, with < for >, and the sides in that order."""
+    signs, sides = relation.kind.split(), relation.parts
+    if set(signs) <= {">", r"\ge"}:
+        return [{">": "<"}.get(sign, r"\le") for sign in reversed(signs)], sides[::-1]
+    return signs, sides
 
 
 def _named(collection: Shape) -> bool:
     """Whether the parts are assignments to several names, so that their order matters to a list without."""
     return len({assigned_name(shape(part)) for part in collection.parts} - {None}) > 1
+
+
+def _values(collection: Shape) -> tuple[str, ...]:
+    """The parts, without the names that values are given to."""
+    forms = [shape(part) for part in collection.parts]
+    return tuple(f.parts[1] if assigned_name(f) else part for f, part in zip(forms, collection.parts, strict=True))
 
 
 def _described(form: Shape) -> str:

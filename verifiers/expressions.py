@@ -8,12 +8,13 @@ process: some expressions take longer than anybody wants to wait.
 
 import random
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
 import sympy as sp
 
-from mixdistill.verifiers.latex import Node, Unreadable
+from mixdistill.verifiers.exact import exact_value
+from mixdistill.verifiers.latex import Node
+from mixdistill.verifiers.tokens import Unreadable
 
 # Digits that both sides are computed to, and the relative difference below which they count as the same.
 # The margin is wide because e^(pi sqrt(163)) is within 10^-30 of an integer.
@@ -32,6 +33,7 @@ _MOST_BITS = 30_000
 _LARGEST_FACTORIAL = 3_000
 _LARGEST_EXPONENT = 1_000_000
 _MOST_OPERATIONS_TO_SIMPLIFY = 60
+_MOST_TERMS, _HIGHEST_SUMMED_POWER = 2_000, 100
 
 Verdict = Literal["equal", "different", "undecided"]
 # SymPy has no types; an expression of it is Any, here and nowhere else.
@@ -52,6 +54,8 @@ def equal(first: Expression, second: Expression) -> Comparison:
         return Comparison("equal", "symbolic")
     if first.is_Rational and second.is_Rational:
         return Comparison("different", "number")
+    if (first.is_infinite or second.is_infinite) and first.is_number and second.is_number:
+        return Comparison("different", "symbolic")
     all_finite = True
     for point in _points(first, second):
         value, other = _value(first, point), _value(second, point)
@@ -66,26 +70,28 @@ def equal(first: Expression, second: Expression) -> Comparison:
     return Comparison("undecided", "symbolic")
 
 
-def proportional(first: Expression, second: Expression) -> int:
-    """The sign of the constant factor between two expressions; 0 if there is none, or none that is real."""
-    if first.free_symbols != second.free_symbols or not first.free_symbols:
-        return 0
-    ratios = [_value(first / second, point) for point in _points(first, second)]
-    if any(ratio is None or _values_differ(ratio, ratios[0]) or not ratio.is_real for ratio in ratios):
-        return 0
-    return int(sp.sign(ratios[0]))
-
-
 def build(node: Node) -> Expression:
     """The SymPy expression of a tree; raises Unreadable where it would be too large or has no value."""
     if node.kind == "number":
-        return sp.Rational(*Fraction(node.text).as_integer_ratio())  # digits and a point, says the tokenizer
+        number = exact_value(node)
+        return sp.Rational(int(number.p), int(number.q)) if number is not None else sp.nan
     if node.kind == "symbol":
         return sp.Symbol(node.text)
     if node.kind == "constant":
         return _CONSTANTS[node.text]
     operands = [build(operand) for operand in node.operands]
-    built = _OPERATIONS[node.kind](operands) if node.kind != "call" else _call(node.text, operands)
+    if node.kind == "call":
+        built = _call(node.text, operands)
+    elif node.kind == "apply":
+        built = sp.Function(node.text)(*operands)
+    elif node.kind in _OPERATIONS:
+        built = _OPERATIONS[node.kind](operands)
+    elif node.kind == "limit":
+        built = sp.limit(*operands, node.text)
+    elif node.kind == "derivative":
+        built = sp.diff(*operands, int(node.text))
+    else:
+        raise Unreadable(f"a {node.kind} is not computed by algebra")
     if built.has(sp.zoo, sp.nan):
         raise Unreadable("it has no value, for instance a division by zero")
     return built
@@ -128,7 +134,30 @@ _OPERATIONS: dict[str, Callable[[list[Expression]], Expression]] = {
     "power": _power,
     "factorial": _factorial,
     "binomial": _binomial,
+    "mod": lambda operands: sp.Mod(*operands),
+    "addition": lambda operands: _repeated(sp.Sum, operands),
+    "multiplication": lambda operands: _repeated(sp.Product, operands),
+    "integral": lambda operands: sp.Integral(
+        operands[0], tuple(operands[1:]) if len(operands) > 2 else operands[1]
+    ).doit(),
 }
+
+
+def _repeated(operator: Callable[..., Expression], operands: list[Expression]) -> Expression:
+    """The closed form of a sum or product; raises Unreadable where SymPy would try its terms one by one."""
+    body, variable, lower, upper = operands
+    for power in body.atoms(sp.Pow):
+        if power.base.has(variable) and power.exp.has(variable):
+            raise Unreadable("a sum or product of towers of its variable is not computed")
+        if power.base.has(variable) and power.exp.is_number and abs(power.exp) > _HIGHEST_SUMMED_POWER:
+            raise Unreadable(f"a sum or product of powers above {_HIGHEST_SUMMED_POWER} is not computed")
+    n_terms = upper - lower
+    if n_terms.is_Integer and n_terms > _MOST_TERMS and not body.is_polynomial(variable):
+        raise Unreadable(f"a sum or product of more than {_MOST_TERMS} terms is not computed")
+    if n_terms.is_Integer and n_terms > _MOST_TERMS and operator is sp.Product:
+        raise Unreadable(f"a product of more than {_MOST_TERMS} terms is not computed")
+    return operator(body, (variable, lower, upper)).doit()
+
 
 # Name -> number of arguments and what to call; `\log` without a base is natural, as in most of the corpora.
 _FUNCTIONS: dict[str, tuple[int, Callable[..., Expression]]] = {
@@ -137,10 +166,15 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Expression]]] = {
         ("asin", sp.asin), ("acos", sp.acos), ("atan", sp.atan), ("acot", sp.acot), ("asec", sp.asec),
         ("acsc", sp.acsc), ("sinh", sp.sinh), ("cosh", sp.cosh), ("tanh", sp.tanh), ("coth", sp.coth),
         ("sech", sp.sech), ("csch", sp.csch), ("asinh", sp.asinh), ("acosh", sp.acosh), ("atanh", sp.atanh),
+        ("acoth", sp.acoth), ("asech", sp.asech), ("acsch", sp.acsch), ("sgn", sp.sign),
+        ("re", sp.re), ("im", sp.im),
+        ("conj", sp.conjugate), ("arg", sp.arg), ("log10", lambda x: sp.log(x, 10)),
+        ("log2", lambda x: sp.log(x, 2)),
         ("abs", sp.Abs), ("floor", sp.floor), ("ceil", sp.ceiling), ("sqrt", sp.sqrt), ("cbrt", sp.cbrt),
         ("ln", sp.log), ("log", sp.log),
     ]},
-    "max": (0, sp.Max), "min": (0, sp.Min), "gcd": (0, lambda *o: sp.gcd(o)), "lcm": (0, lambda *o: sp.lcm(o)),
+    "max": (0, sp.Max), "min": (0, sp.Min), "gcd": (0, lambda *o: sp.gcd(list(o))),
+    "lcm": (0, lambda *o: sp.lcm(list(o))),
 }  # fmt: skip
 
 
@@ -152,8 +186,6 @@ def _call(name: str, operands: list[Expression]) -> Expression:
     if name not in _FUNCTIONS or _FUNCTIONS[name][0] not in (0, len(operands)):
         raise Unreadable(f"{name} of {len(operands)} arguments is not known")
     function = _FUNCTIONS[name][1]
-    if name in ("gcd", "lcm") and not all(operand.is_Rational for operand in operands):
-        raise Unreadable(f"{name} of what is not a number is not known")
     if name in ("max", "min") and any(o.is_number and not o.is_extended_real for o in operands):
         raise Unreadable(f"{name} of a complex number is not known")
     return function(*operands)

@@ -37,8 +37,17 @@ _REPLACEMENTS = [
     (re.compile(rf"(?<!\\)\\(?:!\s*|(?:{_INVISIBLE})(?![A-Za-z]))"), ""),
     (re.compile(r"(?<!\\)\\(?:[,;:> ]|q?quad(?![A-Za-z])|hspace\s*\{[^{}]*\})|~"), " "),
     (re.compile(r"\{,\}"), ","),
+    (re.compile(r"(?<=frac)\s*\{(\d{1,3}),(\d{3})\}"), r"{\1\2}"),
     (re.compile(r"\\[dtc](frac|binom)(?![A-Za-z])"), r"\\\1"),
-    (re.compile(r"\\[lr]?vert(?![A-Za-z])"), "|"),
+    (re.compile(r"\\[lr]?vert"), "|"),
+    (re.compile(r"\\(?:lgroup|lparen)"), "("),
+    (re.compile(r"\\(?:rgroup|rparen)"), ")"),
+    (re.compile(r"\\lbrack"), "["),
+    (re.compile(r"\\rbrack"), "]"),
+    (re.compile(r"\^\s*(?:\\prime(?![A-Za-z])|\{\s*\\prime\s*\})|\\prime(?![A-Za-z])"), "'"),
+    (re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d)"), ","),
+    (re.compile(r"\\langle(?![A-Za-z])(?=[^|]*\\rangle)"), "("),
+    (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
     (re.compile(r"=/="), r"\\ne "),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\(?:degree|textdegree)s?(?![A-Za-z])"), "°"),
@@ -46,8 +55,8 @@ _REPLACEMENTS = [
     (re.compile(r"\\(?:geqslant|geq)(?![A-Za-z])"), r"\\ge"),
     (re.compile(r"\\neq(?![A-Za-z])"), r"\\ne"),
     (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset"),
-    (re.compile(r"\\lbrace(?![A-Za-z])"), r"\\{"),
-    (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\\lbrace"), r"\\{ "),
+    (re.compile(r"\\rbrace"), r"\\}"),
     (re.compile(rf"\\(?:{_WORDS})\s*\{{([^{{}}]*)\}}"), r'"\1"'),
     (re.compile(r"\\(?:boxed|fbox|mathbb|mathcal|ensuremath)\s*(?=\{)"), ""),
 ]  # fmt: skip
@@ -89,6 +98,26 @@ _UNITS = {
     )
     for spelling in spellings.split()
 }  # fmt: skip
+
+
+class UnitFactor(NamedTuple):
+    """What a unit measures, and how many of the smallest unit here it is."""
+
+    kind: str
+    factor: Fraction
+
+
+_MEASURES: dict[str, dict[str, int | str]] = {
+    "length": {"mm": 1, "cm": 10, "m": 1_000, "km": 1_000_000, "inch": "25.4", "foot": "304.8", "yard": "914.4",
+               "mile": 1_609_344},
+    "weight": {"mg": 1, "g": 1_000, "kg": 1_000_000},
+    "volume": {"ml": 1, "l": 1_000},
+    "time": {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800},
+    "dollars": {"cent": 1, "dollar": 100},
+}  # fmt: skip
+_FACTORS = {
+    unit: UnitFactor(kind, Fraction(factor)) for kind, units in _MEASURES.items() for unit, factor in units.items()
+}
 
 
 class Quantity(NamedTuple):
@@ -155,16 +184,25 @@ def quantity(text: str) -> Quantity | None:
     sign, body = _split_sign(_unwrap(body))
     if body[:1] in _CURRENCIES:
         unit, body = _CURRENCIES[body[0]], body[1:].strip()
-    percent = body.endswith("%") or unit in ("percent", "pct")
+    percent = body.endswith("%") or unit in ("percent", "pct", "percentage")
     number = _number(_unwrap(body.removesuffix("%").strip()))
     if number is None:
         return None
     return Quantity(sign * number / (100 if percent else 1), "" if percent else unit)
 
 
+def unit_factor(unit: str) -> UnitFactor | None:
+    """What the unit measures, if it is one that can be converted."""
+    name, _, power = unit.partition("^")
+    factor = _FACTORS.get(_UNITS.get(name, ""))
+    if factor is None or not power:
+        return factor
+    return factor._replace(kind=f"{factor.kind}^{power}", factor=factor.factor ** int(power))
+
+
 def units_differ(first: str, second: str) -> bool:
     """Whether both units are known and are not the same."""
-    one, other = _UNITS.get(first), _UNITS.get(second)
+    one, other = (_UNITS.get(unit.partition("^")[0]) for unit in (first, second))
     return one is not None and other is not None and one != other
 
 
@@ -185,11 +223,11 @@ def split_unit(text: str) -> tuple[str, str]:
     name = unit.strip(" .").casefold()
     if not name:
         return (text if power else body.strip() + ("." if unit == "." else "")), ""
-    known = name in _UNITS or name in ("percent", "pct")
-    is_word = len(name) > 2 and unit.startswith(" ") and name not in _NAMES
+    known = name in _UNITS or name in ("percent", "pct", "percentage")
+    is_word = len(name.split()[0]) > 2 and unit.startswith(" ") and name.split()[0] not in _NAMES
     if body.rstrip().endswith("\\") or not (quoted or is_word or (known and len(name) > 1)):
         return text, ""
-    return body.strip(), name
+    return body.strip(), f"{name}^{power.group(1) or power.group(2)}" if power else name
 
 
 def _split_sign(text: str) -> tuple[int, str]:

@@ -10,16 +10,27 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
-_SEPARATORS = re.compile(r"[,;]|\band\b|\bor\b")
+_SEPARATORS = re.compile(r"[,;]|(?<!\\)\band\b|(?<!\\)\bor(?=\b|[A-Z]\()")
+_SEMICOLONS, _ORS, _COLON = re.compile(";"), re.compile(r"\bor\b"), re.compile(r":(?!=)")
+_TIME = re.compile(r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:\s*\"?\s*[aApP]\.?[mM]\.?\"?)?")
 _RELATIONS = re.compile(r"\\(?:le|ge|ne|lt|gt|approx|equiv)(?![A-Za-z])|<=|>=|!=|[<>=]")
 _RELATION_NAMES = {
     "<=": r"\le", ">=": r"\ge", "!=": r"\ne", r"\lt": "<", r"\gt": ">", r"\approx": "=", r"\equiv": "=",
 }  # fmt: skip
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _MATRIX = re.compile(
-    r"[(\[]?\s*\\begin\{([a-z]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}\s*[)\]]?", re.DOTALL
+    r"[(\[]?\s*\\begin\{([a-uw-z]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}\s*[)\]]?", re.DOTALL
 )
-_NAME = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?[A-Za-z0-9]+\}?)?(?:\(\s*[a-z]\s*\))?")
+_LETTERS = r"(?:[A-Z]+|[A-Za-z]|\\(?!frac|sqrt|pi(?![A-Za-z])|sin|cos|tan|log|ln)[A-Za-z]+\s?|\"[^\"]*\")"
+_SUB = r"(?:_\s?(?:\{[^{}]*\}|[A-Za-z0-9]))?'*"
+_ARGUMENT = r"(?:\(\s*[a-z](?:\s*,\s*[a-z])*\s*\))?"
+# A name that a value is given to: x, x_1, f(x), AB, |AB|, \angle ABC, \Delta p, S_1:S_2, \frac{NO}{BO}.
+_NAME = re.compile(
+    rf"(?:\\(?:angle|triangle|Delta|delta|overline|bar|vec)\s*)?\{{?{_LETTERS}\}}?{_SUB}{_ARGUMENT}"
+    rf"|\|{_LETTERS}\|"
+    rf"|\\frac\s*\{{{_LETTERS}{_SUB}\}}\s*\{{{_LETTERS}{_SUB}\}}"
+    rf"|{_LETTERS}{_SUB}\s*[:/]\s*{_LETTERS}{_SUB}"
+)
 _UNION = re.compile(r"\\cup(?![A-Za-z])")
 _MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 
@@ -51,25 +62,25 @@ def shape(text: str) -> Shape:
         rows = [row.split("&") for row in re.split(r"\\\\", matrix.group(2)) if row.strip()]
         cells = tuple(cell.strip() for row in rows for cell in row)
         return Shape(f"matrix {len(rows)}x{len(rows[0]) if rows else 0}", cells)
-    if _wraps(text, r"\{", r"\}"):
+    if wraps(text, r"\{", r"\}"):
         return Shape("set", _split(text[2:-2]))
-    if text[:1] in ("(", "[") and text[-1:] in (")", "]") and _wraps(text, text[0], text[-1]):
+    if text[:1] in ("(", "[") and text[-1:] in (")", "]") and wraps(text, text[0], text[-1]):
         parts = _split(text[1:-1])
         if len(parts) > 1:
             return Shape(text[0] + text[-1], parts)
-    text = "".join(_cut(text, _THOUSANDS, strip=False))
-    for kind, pieces in (("union", _cut(text, _UNION)), ("list", _split(text))):
+    text = "".join(cut(text, _THOUSANDS, strip=False))
+    for kind, pieces in (("union", cut(text, _UNION)), ("list", _split(text))):
         if len(pieces) > 1:
             return Shape(kind, pieces)
-    return _relation(text) or _plus_minus(text) or Shape("single", (text,))
+    return _relation(text) or _plus_minus(text) or _ratio(text) or Shape("single", (text,))
 
 
 def assigned_name(relation: Shape) -> str | None:
     """The name on the left of `name = value`; None for any other shape."""
     if relation.kind != "=":
         return None
-    name = relation.parts[0].replace(" ", "")
-    names = name[1:-1].split(",") if name[:1] + name[-1:] == "()" else [name]
+    name = relation.parts[0]
+    names = name[1:-1].replace(" ", "").split(",") if name[:1] + name[-1:] == "()" else [name]
     return name if all(map(_NAME.fullmatch, names)) else None
 
 
@@ -99,7 +110,7 @@ def as_interval(relation: Shape) -> Shape | None:
 
 def _relation(text: str) -> Shape | None:
     """Two sides around one sign; of a chain of equalities, the first and the last side."""
-    sides = _cut(text, _RELATIONS)
+    sides = cut(text, _RELATIONS)
     if len(sides) < 2 or not all(sides):
         return None
     signs = [_RELATION_NAMES.get(sign, sign) for sign in _signs(text)]
@@ -116,15 +127,29 @@ def _plus_minus(text: str) -> Shape | None:
     return Shape("list", (f"{halves[0]}+{halves[1]}", f"{halves[0]}-{halves[1]}"))
 
 
+def _ratio(text: str) -> Shape | None:
+    """The parts of 3:4:5; a time of day is one value."""
+    parts = cut(text, _COLON)
+    if len(parts) < 2 or not all(parts) or _TIME.fullmatch(text):
+        return None
+    return Shape("ratio", parts)
+
+
 def _split(text: str) -> tuple[str, ...]:
-    """Parts between commas, semicolons, "and", "or"."""
-    return tuple(part for part in _cut(text, _SEPARATORS) if part)
+    """Parts between commas, semicolons, "and", "or"; groups of parts where these stand above commas."""
+    for above in (_SEMICOLONS, _ORS):
+        groups = [part for part in cut(text, above) if part]
+        inner = [[part for part in cut(group, _SEPARATORS) if part] for group in groups]
+        sizes = {len(parts) for parts in inner}
+        if len(groups) > 1 and len(sizes) == 1 and sizes != {1}:
+            return tuple(f"({', '.join(parts)})" for parts in inner)
+    return tuple(part for part in cut(text, _SEPARATORS) if part)
 
 
-def _cut(text: str, mark: re.Pattern[str], *, strip: bool = True) -> tuple[str, ...]:
+def cut(text: str, mark: re.Pattern[str], *, strip: bool = True) -> tuple[str, ...]:
     """The pieces between the marks that stand outside of all brackets and quotes."""
     pieces, start = [], 0
-    for match in _outside(text, mark):
+    for match in outside(text, mark):
         pieces.append(text[start : match.start()])
         start = match.end()
     pieces.append(text[start:])
@@ -132,10 +157,10 @@ def _cut(text: str, mark: re.Pattern[str], *, strip: bool = True) -> tuple[str, 
 
 
 def _signs(text: str) -> list[str]:
-    return [match.group() for match in _outside(text, _RELATIONS)]
+    return [match.group() for match in outside(text, _RELATIONS)]
 
 
-def _outside(text: str, mark: re.Pattern[str]) -> Iterator[re.Match[str]]:
+def outside(text: str, mark: re.Pattern[str]) -> Iterator[re.Match[str]]:
     depth, at = 0, 0
     for match in mark.finditer(text):
         between = text[at : match.start()]
@@ -146,7 +171,7 @@ def _outside(text: str, mark: re.Pattern[str]) -> Iterator[re.Match[str]]:
             yield match
 
 
-def _wraps(text: str, opening: str, closing: str) -> bool:
+def wraps(text: str, opening: str, closing: str) -> bool:
     """Whether the first bracket is closed by the last, whatever its kind, as in (1, 2]."""
     if not (text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing)):
         return False
@@ -159,6 +184,6 @@ def _wraps(text: str, opening: str, closing: str) -> bool:
 
 
 def _strip_braces(text: str) -> str:
-    while len(text) > 2 and text[0] == "{" and _wraps(text, "{", "}"):
+    while len(text) > 2 and text[0] == "{" and wraps(text, "{", "}"):
         text = text[1:-1].strip()
     return text

@@ -1,0 +1,143 @@
+r"""Reads sums, products, integrals, limits and derivatives, whose reach goes by rules of their own.
+
+Goes in: a parser that stands behind \sum, \prod, \int, \lim or in front of the two halves of d/dx. Comes out:
+a Node whose operands are the body, the variable and the bounds. An integral reaches to its `dx`, wherever that
+stands, also in a numerator; the others reach over one term. Nothing is summed or integrated here.
+"""
+
+import re
+
+from mixdistill.verifiers.latex import Node, Parser
+from mixdistill.verifiers.tokens import GREEK, Unreadable
+
+_OPENING, _CLOSING = frozenset({"(", "[", "{", r"\{"}), frozenset({")", "]", "}", r"\}"})
+_KINDS = {"sum": "addition", "prod": "multiplication", "int": "integral", "lim": "limit"}
+_ONE = Node("number", text="1")
+_DIFFERENTIAL = re.compile(r"d[A-Za-z]")
+_DERIVATIVE = re.compile(r"(?:d|partial)(?:\^(\d))?([A-Za-z]?)/(?:d|partial)([A-Za-z]+)(?:\^(\d))?")
+
+
+def read_operator(parser: Parser, name: str) -> Node:
+    """The operator whose name was just read, with all that it reaches over."""
+    kind = _KINDS[name]
+    if kind == "limit":
+        return _limit(parser)
+    lower: list[str] = []
+    upper: Node | None = None
+    while parser.peek() in ("_", "^"):
+        if parser.next() == "_":
+            lower = _script(parser)
+        else:
+            upper = _parse(_script(parser))
+    if kind == "integral":
+        bounds = (_parse(lower), upper) if lower and upper is not None else ()
+        return _integral(parser, bounds)
+    if "=" not in lower or upper is None:
+        raise Unreadable(f"a \\{name} without bounds cannot be read")
+    at = lower.index("=")
+    variable, start = _parse(lower[:at]), _parse(lower[at + 1 :])
+    return Node(kind, (parser.product(), _variable(variable), start, upper))
+
+
+def read_derivative(parser: Parser) -> Node | None:
+    r"""The derivative of \frac{d}{dx} f or \frac{dy}{dx}, if this is one; the parser stands behind \frac."""
+    ahead = parser.tokens[parser.at : parser.at + 16]
+    if ahead[:1] != ["{"] or (ahead[1:2] and ahead[1] != r"\partial" and not ahead[1].startswith("d")):
+        return None
+    joined = "".join(ahead)
+    match = re.match(r"\{([^{}]*)\}\{([^{}]*)\}", joined.replace(r"\partial", "partial").replace("\\", ""))
+    found = match and _DERIVATIVE.fullmatch(f"{match.group(1)}/{match.group(2)}")
+    if not found:
+        return None
+    order, function, variable, below = found.groups()
+    if (order or "1") != (below or "1") or (len(variable) > 1 and variable not in GREEK):
+        return None
+    for _ in range(2):
+        _script(parser)
+    body = Node("symbol", text=function) if function else parser.product()
+    return Node("derivative", (body, Node("symbol", text=variable)), order or "1")
+
+
+def _limit(parser: Parser) -> Node:
+    if parser.peek() != "_":
+        raise Unreadable(r"a \lim without its variable cannot be read")
+    parser.at += 1
+    inside = _script(parser)
+    if r"\to" not in inside:
+        raise Unreadable(r"a \lim without an arrow cannot be read")
+    at = inside.index(r"\to")
+    variable, target, side = inside[:at], inside[at + 1 :], "+"
+    if target[-2:-1] == ["^"] and target[-1] in ("+", "-"):
+        target, side = target[:-2], target[-1]
+    elif target[-4:-1] in (["^", "{", "+"], ["^", "{", "-"]):
+        target, side = target[:-4], target[-2]
+    return Node("limit", (parser.product(), _variable(_parse(variable)), _parse(target)), side)
+
+
+def _integral(parser: Parser, bounds: tuple[Node, ...]) -> Node:
+    """The body up to the end of the enclosing brackets, without its dx."""
+    end, depth = parser.at, 0
+    while end < len(parser.tokens):
+        token = parser.tokens[end]
+        depth += (token in _OPENING) - (token in _CLOSING)
+        if depth < 0:
+            break
+        end += 1
+    body, variable, rest = _without_differential(parser.tokens[parser.at : end])
+    parser.at = end - rest
+    integrand = _parse(body) if body else _ONE
+    return Node("integral", (integrand, variable, *bounds))
+
+
+def _without_differential(tokens: list[str]) -> tuple[list[str], Node, int]:
+    """The tokens before or around dx, its variable, and how many come behind it at the outermost level."""
+    split: list[str] = []
+    for token in tokens:
+        is_run = len(token) > 1 and token.isalpha() and not token.startswith("d") and token[-2:-1] == "d"
+        split += [token[:-2], token[-2:]] if is_run and len(token) <= 4 else [token]
+    depth = 0
+    for at, token in enumerate(split):
+        depth += (token in _OPENING) - (token in _CLOSING)
+        name, width = "", 1
+        if _DIFFERENTIAL.fullmatch(token):
+            name = token[1]
+        elif token == "d" and at + 1 < len(split):
+            name, width = split[at + 1].lstrip("\\"), 2
+        if name and (len(name) == 1 or name in GREEK) and name.isalpha():
+            variable = Node("symbol", text=name)
+            before, behind = split[:at], split[at + width :]
+            if depth == 0:
+                return before, variable, len(behind)
+            filler = ["1"] if before[-1] == "{" and behind[:1] == ["}"] else []
+            return [*before, *filler, *behind], variable, 0
+    return split, Node("symbol", text="x"), 0
+
+
+def _script(parser: Parser) -> list[str]:
+    """The tokens of a subscript or a group: of a pair of braces, or a single one."""
+    if parser.peek() != "{":
+        return [parser.next()]
+    start, depth = parser.at, 0
+    while parser.at < len(parser.tokens):
+        token = parser.tokens[parser.at]
+        depth += (token == "{") - (token == "}")
+        parser.at += 1
+        if depth == 0:
+            return parser.tokens[start + 1 : parser.at - 1]
+    raise Unreadable("a '}' is missing")
+
+
+def _parse(tokens: list[str]) -> Node:
+    inner = Parser(list(tokens))
+    node = inner.sum()
+    if inner.peek():
+        raise Unreadable(f"'{inner.peek()[:20]}' was not expected")
+    return node
+
+
+def _variable(node: Node) -> Node:
+    if node.kind == "constant":  # i and e count and run, too
+        return Node("symbol", text=node.text)
+    if node.kind != "symbol":
+        raise Unreadable("the variable of a sum or limit is not a name")
+    return node
