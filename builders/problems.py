@@ -21,10 +21,11 @@ from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
+from mixdistill.builders.grading import Unusable, as_json, read_choice, read_json, read_tests
 from mixdistill.builders.hub_rows import read_hub_rows
 from mixdistill.errors import MissingExtraError, RecipeError, RecordError
 from mixdistill.files import Row, read_rows, with_columns, write_parquet
-from mixdistill.recipe import Columns, ProblemSource, Procedural, Recipe
+from mixdistill.recipe import ProblemSource, Procedural, Recipe
 from mixdistill.records import (
     DroppedProblem,
     DropReason,
@@ -46,6 +47,12 @@ _USUAL_NAMES = {
     "subject": ("subject", "type", "problem_type"),
     "level": ("level", "difficulty"),
     "license": ("license",),
+}
+# Looked for only where the answers are of the type that needs them.
+_USUAL_NAMES_BY_TYPE: dict[str, dict[str, tuple[str, ...]]] = {
+    "choice": {"options": ("options", "choices")},
+    "code": {"tests": ("tests", "test_list", "test")},
+    "reasoning_gym": {"grading": ("grading",)},
 }
 _GENERATOR_LICENSE = "apache-2.0"  # of reasoning-gym, which makes the problems
 _ROW_CHARS = 10_000
@@ -177,6 +184,7 @@ def _procedural_rows(generator: Procedural, seed: int) -> Iterator[Row]:
                 "problem": entry["question"],
                 "reference": entry["answer"],
                 "source_id": f"{name}/{seed}/{number}",
+                "grading": {"dataset": name, "entry": {key: entry[key] for key in ("answer", "metadata")}},
             },
         )
 
@@ -197,7 +205,7 @@ def _allow_import_without_pycosat(generator: str) -> None:
 
 def _lacking(source: ProblemSource, columns: Collection[str]) -> str | None:
     """The first column that is needed and not among these, in words."""
-    names = _column_names(columns, source.columns)
+    names = _column_names(columns, source)
     lacking = [name for name in source.columns.model_dump().values() if name and name not in columns]
     for field, known in (
         ("problem", [names["problem"]]),
@@ -213,11 +221,11 @@ def _lacking(source: ProblemSource, columns: Collection[str]) -> str | None:
     )
 
 
-def _column_names(columns: Collection[str], by_recipe: Columns) -> dict[str, str | None]:
+def _column_names(columns: Collection[str], source: ProblemSource) -> dict[str, str | None]:
     """For each field the column that holds it: the one that the recipe names, else one with a usual name."""
-    named: dict[str, str | None] = by_recipe.model_dump()
+    named: dict[str, str | None] = source.columns.model_dump()
     taken = {name for name in named.values() if name}
-    for field, usual in _USUAL_NAMES.items():
+    for field, usual in (_USUAL_NAMES | _USUAL_NAMES_BY_TYPE.get(source.answer_type, {})).items():
         if not named[field]:
             free = (name for name in usual if name in columns and name not in taken)
             named[field] = next(free, None)
@@ -228,7 +236,7 @@ def _read_problem(row: Row, source: ProblemSource) -> Problem | DroppedProblem:
     """The problem in a row, or why there is none."""
     if row.fault:
         return _drop(row, "unreadable_row", row.fault)
-    names = _column_names(row.values, source.columns)
+    names = _column_names(row.values, source)
     cells: dict[str, str | None] = {}
     for field, name in names.items():
         value = row.values.get(name) if name else None
@@ -239,11 +247,18 @@ def _read_problem(row: Row, source: ProblemSource) -> Problem | DroppedProblem:
     text = cells["problem"]
     if not text:
         return _drop(row, "empty_problem", "the problem is empty")
-    reference, solution = _reference(cells["reference"], cells["solution"])
+    if source.answer_type in ("choice", "code"):  # a letter or a program, not a worked solution
+        reference, solution = cells["reference"], cells["solution"]
+    else:
+        reference, solution = _reference(cells["reference"], cells["solution"])
     if not reference:
         return _drop(row, "no_reference", "no reference, and none stands boxed or after #### in a solution")
+    try:
+        text, reference, grading = _with_grading(row, names, text, reference)
+    except _WrongCell as error:
+        return _drop(row, "wrong_type", str(error))
     return Problem(
-        problem_id=problem_id(text, reference, source.answer_type),
+        problem_id=problem_id(text, reference, source.answer_type, grading),
         problem=text,
         reference=reference,
         solution=solution,
@@ -253,7 +268,35 @@ def _read_problem(row: Row, source: ProblemSource) -> Problem | DroppedProblem:
         subject=cells["subject"] or None,
         level=cells["level"] or None,
         answer_type=source.answer_type,
+        grading=grading,
     )
+
+
+class _WrongCell(ValueError):
+    pass
+
+
+def _with_grading(
+    row: Row, names: dict[str, str | None], text: str, reference: str
+) -> tuple[str, str, str | None]:
+    """The problem, the reference and the grading, where a row has columns for it."""
+    values: dict[str, object] = {}
+    cells = {field: row.values.get(name) for field in ("grading", "options", "tests") if (name := names[field])}
+    for field, cell in cells.items():
+        try:
+            if field == "grading":
+                values |= read_json(cell)
+            elif field == "tests":
+                values |= read_tests(cell)
+            else:
+                stated = row.values.get(names["reference"] or "")
+                text, reference, options = read_choice(
+                    text, stated if isinstance(stated, int) else reference, cell
+                )
+                values["options"] = options
+        except Unusable as error:
+            raise _WrongCell(f"column {names[field]!r} {error}") from error
+    return text, reference, as_json(values) if values else None
 
 
 def _source_name(source: ProblemSource) -> str:

@@ -1,0 +1,188 @@
+r"""Compares answers that are no formulas: choices, numbers with a tolerance, texts.
+
+In: the reference, the answer as it was found, and what `grading` read besides. Out: an Equality. Pure functions
+that evaluate nothing and take time in proportion to the text.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from mixdistill.verifiers.equality import Equality
+from mixdistill.verifiers.equivalence import compare_quickly
+from mixdistill.verifiers.notation import LONGEST_ANSWER, Quantity, quantity, tidy, units_differ
+
+_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|emph|boxed)\s*\{([^{}]*)\}")
+_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'"})
+_LETTER = r"\(?([A-Za-z])[).:]*"
+_ONE_LETTER = re.compile(rf"{_LETTER}")
+_SEVERAL_LETTERS = re.compile(r"[\s(]*[A-Z](?:(?:[\s,;&()]|and(?![a-z]))+[A-Z])+[\s).]*")
+_NAMED_LETTER = re.compile(
+    r"(?:the )?(?:correct |right |final )?(?:answer|option|choice)(?: is)?:? (?:option )?"
+    r"\(?([A-Z])(?:[).:]+|(?= )|$)",
+    re.IGNORECASE,
+)
+_LABELLED = re.compile(r"(?:\(([A-Z])\)[.:]?|([A-Z])[).:])(?=\s|$|\S)")
+_EQUALS = re.compile(r"[A-Za-z]\w{0,9}\s*(?:=|\\approx|≈)")
+
+
+def compare_choice(reference: str, answer: str, *, options: Mapping[str, str]) -> Equality:
+    """Whether the answer chooses what the reference does, by letter or by the text of an option.
+
+    >>> compare_choice("B", "13", options={"A": "12", "B": "13"}).status
+    'correct'
+    >>> compare_choice("B", "(B) 12", options={"A": "12", "B": "13"}).reason
+    'the letter B and the text of option A contradict one another'
+    """
+    if len(reference) > LONGEST_ANSWER or len(answer) > LONGEST_ANSWER:
+        return _too_long(reference)
+    wanted = _choose(_bare(reference), options)
+    if isinstance(wanted, str):
+        return Equality("unscored", "choice", f"the reference names no choice: {wanted}")
+    chosen = _choose(_bare(answer), options)
+    if isinstance(chosen, str):
+        # A text that is none of the options is a wrong answer; without options nobody can tell.
+        return Equality("incorrect" if options else "unparsable", "choice", chosen)
+    if chosen == wanted:
+        return Equality("correct", "choice", "it is the same choice")
+    if len(wanted) == 1 < len(chosen):
+        return Equality("incorrect", "choice", "several choices are named, the reference is one")
+    return Equality("incorrect", "choice", "it is another choice")
+
+
+def compare_number(reference: str, answer: str, *, absolute: float | None, relative: float | None) -> Equality:
+    """Whether two numbers differ by no more than a tolerance; where both are given, either will do.
+
+    >>> compare_number("3.14159", "3.14", absolute=0.01, relative=None).status
+    'correct'
+    """
+    if len(reference) > LONGEST_ANSWER or len(answer) > LONGEST_ANSWER:
+        return _too_long(reference)
+    wanted, stated = _number(reference), _number(answer)
+    if wanted is None:
+        return Equality("unscored", "number", "the reference is not a number")
+    if stated is None:
+        return Equality("unparsable", "number", "the answer is not a number")
+    if units_differ(wanted.unit, stated.unit):
+        return Equality("incorrect", "unit", f"the units {wanted.unit} and {stated.unit} differ")
+    difference = abs(wanted.number - stated.number)
+    if difference == 0:
+        return Equality("correct", "number", "the numbers are equal")
+    allowed = max(_exact(absolute), _exact(relative) * abs(wanted.number))
+    if not allowed:
+        return Equality("incorrect", "number", "the numbers differ")
+    if difference <= allowed:
+        return Equality("correct", "number", "the numbers differ by no more than the tolerance")
+    return Equality("incorrect", "number", "the numbers differ by more than the tolerance")
+
+
+def compare_text(reference: str, answer: str, *, allowed: Sequence[str]) -> Equality:
+    """Whether the answer is the reference or another allowed text, but for case, quotes, edges and spaces.
+
+    >>> compare_text("Zürich", " “ZÜRICH”. ", allowed=[]).status, compare_text("on", "no", allowed=[]).status
+    ('correct', 'incorrect')
+    """
+    wanted = [key for key in map(_text_key, (reference, *allowed)) if key]
+    if not wanted:
+        return Equality("unscored", "text", "the reference is empty")
+    stated = _text_key(answer)
+    if stated not in wanted:
+        return Equality("incorrect", "text", "the texts differ")
+    what = "the texts are the same" if stated == wanted[0] else "it is one of the allowed texts"
+    return Equality("correct", "text", what)
+
+
+def unwrap_text(text: str) -> str:
+    r"""The text without dollar signs and without \text{...} and its like around words."""
+    for _ in range(3):  # as deep as they are nested in practice
+        text = _WRAPPED.sub(r" \1 ", text)
+    return " ".join(text.replace("$", " ").replace("\\ ", " ").replace("~", " ").split())
+
+
+def _too_long(reference: str) -> Equality:
+    reason = f"is longer than {LONGEST_ANSWER} characters, too long to be read as an answer"
+    if len(reference) > LONGEST_ANSWER:
+        return Equality("unscored", "text", f"the reference {reason}")
+    return Equality("unparsable", "text", f"the answer {reason}")
+
+
+def _bare(text: str) -> str:
+    """One line of an answer or an option, without marks of LaTeX and Markdown around it."""
+    text = unwrap_text(text).replace("**", " ").strip("\"' ")
+    return re.sub(r"\(\s*([A-Za-z])\s*\)", r"(\1)", " ".join(text.split()))
+
+
+def _choose(text: str, options: Mapping[str, str]) -> frozenset[str] | str:
+    """The letters that a text names, or why it names none."""
+    match = _ONE_LETTER.fullmatch(text)
+    if match is not None:
+        letter = match.group(1).upper()
+        if options and letter not in options:
+            return f"there is no option {letter}"
+        return frozenset({letter})
+    if _SEVERAL_LETTERS.fullmatch(text):
+        letters = frozenset(re.findall("[A-Z]", text.replace("and", " ")))
+        return letters if not options or letters <= options.keys() else "there is no such option"
+    by_text = [letter for letter, option in options.items() if _is_same(option, text)]
+    if len(by_text) == 1:
+        return frozenset(by_text)
+    if by_text:
+        return f"the options {' and '.join(by_text)} have the same text"
+    return _choose_labelled(text, options)
+
+
+def _choose_labelled(text: str, options: Mapping[str, str]) -> frozenset[str] | str:
+    """The letter in `(B) 13`, `B. 13`, `option B`; a text behind it must not be that of another option."""
+    match = _LABELLED.match(text) or _NAMED_LETTER.match(text)
+    if match is None:
+        return "the answer is none of the options" if options else "the answer names no choice"
+    letter = next(group for group in match.groups() if group).upper()
+    if options and letter not in options:
+        return f"there is no option {letter}"
+    rest = text[match.end() :].strip(" .:,-—–=")
+    others = {found.upper() for groups in _LABELLED.findall(rest) for found in groups if found} - {letter}
+    if others & (options.keys() or others):
+        return "several choices are named"
+    if rest and options and not _is_same(options[letter], rest):
+        for other, option in options.items():
+            if other != letter and _is_same(option, rest):
+                return f"the letter {letter} and the text of option {other} contradict one another"
+        if quantity(tidy(rest)) is not None and quantity(tidy(options[letter])) is not None:
+            return f"the letter {letter} and the number behind it contradict one another"
+    return frozenset({letter})
+
+
+def _is_same(option: str, text: str) -> bool:
+    if _text_key(option) == _text_key(text):
+        return True
+    equality = compare_quickly(option, text)
+    return equality is not None and equality.status == "correct"
+
+
+def _number(text: str) -> Quantity | None:
+    """The number that an answer states, with its unit. The one place where answers are read as numbers."""
+    bare = tidy(text)
+    match = _EQUALS.match(bare)
+    return quantity(bare[match.end() :].strip() if match else bare)
+
+
+def _exact(tolerance: float | None) -> Fraction:
+    """The tolerance as it was written: 0.01 is a hundredth, not the nearest binary fraction."""
+    return Fraction(0) if tolerance is None else Fraction(repr(float(tolerance)))
+
+
+def _text_key(text: str) -> str:
+    """Equal for texts that differ only in what does not count."""
+    text = unicodedata.normalize("NFKC", unwrap_text(text)).translate(_QUOTES).casefold()
+    start, end = 0, len(text)
+    while start < end and _is_edge(text[start]):
+        start += 1
+    while start < end and _is_edge(text[end - 1]):
+        end -= 1
+    return " ".join(text[start:end].split())
+
+
+def _is_edge(character: str) -> bool:
+    """Whether a character counts for nothing at the ends: white space, and punctuation that carries no value."""
+    return character.isspace() or character in "\"'.,;:!?*_()[]"
