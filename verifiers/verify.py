@@ -1,30 +1,48 @@
 """Judges responses: finds the answer, compares it with the reference, says why.
 
 Goes in: a reference and a response, one or many. Comes out: a Judgement with a status, never a bare bool.
-The cheap tiers run here; what they leave open is compared symbolically in worker processes that a time limit
-can kill. A reference that cannot be read is `unscored`, a comparison that took too long is `timeout`; neither
-says anything about the response.
+The cheap tiers judge whole batches, in this process or, with several processes, spread over them; what they
+leave open is compared symbolically in a worker process that a time limit can kill. A reference that cannot be
+read is `unscored`, a comparison that took too long is `timeout`; neither says anything about the response.
 """
 
 import atexit
 import os
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from functools import cache
+from itertools import islice
 from typing import NamedTuple
 
-from mixdistill.records import AnswerType, Status
-from mixdistill.verifiers.answers import WEAK_RULES, FoundAnswer, find_answer
-from mixdistill.verifiers.equivalence import Equality, compare_quickly, compare_symbolically, prepare
+from mixdistill.records import AnswerType, Leniency, Status
+from mixdistill.verifiers.answer_types import compare_choice, compare_number, compare_text
+from mixdistill.verifiers.answers import WEAK_RULES, FoundAnswer, find_answer, find_reference
+from mixdistill.verifiers.code import find_code, run_tests
+from mixdistill.verifiers.equality import Equality
+from mixdistill.verifiers.equivalence import compare_quickly, compare_symbolically, prepare
+from mixdistill.verifiers.grading import (
+    ChoiceGrading,
+    CodeGrading,
+    GymGrading,
+    NumberGrading,
+    TextGrading,
+    read_grading,
+)
 from mixdistill.verifiers.workers import CallFailed, Timed, WorkerDied, Workers
 
-# Judgements that wait behind a slow one, so that the order of the input is kept.
-_WINDOW = 4_096
+# Cases that cross a process border together: enough to make the crossing cheap, few enough to share out.
+_BATCH = 128
+# Batches that wait behind a slow one, so that the order of the input is kept.
+_WINDOW = 64
 # Comparisons that are remembered; the samples of a problem repeat their answers.
 _REMEMBERED = 50_000
+# Starting and ending a sandbox, beside the limit of the tests in it.
+_SANDBOX_SECONDS = 5.0
+_ASKS_FOR_PERCENT = re.compile(r"percent|%", re.IGNORECASE)
 # A reason is one line for a person; longer answers are shown in part.
 _SHOWN_CHARACTERS = 80
 
@@ -36,6 +54,12 @@ class Case(NamedTuple):
     response: str
     finish_reason: str | None = None
     answer_type: AnswerType = "math"
+    problem: str = ""
+    "The question, so that nothing is picked out of a restatement of it."
+    grading: str | None = None
+    "JSON with what the answer type needs besides the reference; see `answer_types`."
+    is_answer: bool = False
+    "The response is an answer by itself; nothing is looked for in it."
 
 
 class Judgement(NamedTuple):
@@ -54,10 +78,17 @@ class Judgement(NamedTuple):
     "Time that finding and comparing took; waiting for a free process is left out."
 
 
-class _Pending(NamedTuple):
+class _Open(NamedTuple):
+    """What the cheap tiers leave open."""
+
+    case: Case
     found: FoundAnswer
     reference: str
     seconds: float
+
+
+class _Pending(NamedTuple):
+    opened: _Open
     timeout_seconds: float
     comparison: "Future[Timed[Equality]]"
 
@@ -66,8 +97,11 @@ def verify(
     reference: str,
     response: str,
     *,
+    problem: str = "",
     finish_reason: str | None = None,
     answer_type: AnswerType = "math",
+    grading: str | None = None,
+    leniency: Leniency = "default",
     timeout_seconds: float = 5.0,
 ) -> Judgement:
     r"""The judgement of one response.
@@ -77,68 +111,230 @@ def verify(
     >>> verify("18", "16 - 3 - 4 = 9, and 9 * 2 = 18. The answer is 18.").status
     'correct'
     """
-    case = Case(reference, response, finish_reason, answer_type)
-    return _settle(_judge(case, lambda: _kept_workers(os.getpid()), {}, timeout_seconds))
+    case = Case(reference, response, finish_reason, answer_type, problem, grading)
+    judged = _judge(case, leniency)
+    if isinstance(judged, Judgement):
+        return judged
+    return _settle(_submit(judged, _kept_provers(os.getpid()), leniency, timeout_seconds))
 
 
 def verify_many(
-    cases: Iterable[Case], *, timeout_seconds: float = 5.0, processes: int | None = None
+    cases: Iterable[Case],
+    *,
+    leniency: Leniency = "default",
+    timeout_seconds: float = 5.0,
+    processes: int | None = None,
 ) -> Iterator[Judgement]:
     """Judgements in the order of the cases, as they come; `processes` defaults to the number of cores.
 
-    `cases` is read a bounded number ahead. Worker processes end with the iterator.
+    With one process the cheap tiers run in this one; with more, each takes batches. `cases` is read a bounded
+    number ahead. Worker processes end with the iterator.
     """
-    remembered: dict[tuple[str, str], Future[Timed[Equality]]] = {}
-    waiting: deque[Judgement | _Pending] = deque()
-    with closing(_open_workers(processes or os.cpu_count() or 1)) as workers:
-        for case in cases:
-            waiting.append(_judge(case, lambda: workers, remembered, timeout_seconds))
-            while waiting and (_is_ready(waiting[0]) or len(waiting) >= _WINDOW):
-                yield _settle(waiting.popleft())
-        while waiting:
-            yield _settle(waiting.popleft())
+    processes = processes or os.cpu_count() or 1
+    judges = Workers(judge_batch, processes=processes) if processes > 1 else None
+    provers = _open_provers(processes)
+    with closing(provers), closing(judges or provers):
+        yield from _Stream(judges, provers, leniency, timeout_seconds).judgements(cases)
 
 
-def _judge(
-    case: Case,
-    workers: Callable[[], Workers[Equality]],
-    remembered: dict[tuple[str, str], Future[Timed[Equality]]],
-    timeout_seconds: float,
-) -> Judgement | _Pending:
-    """The judgement by the cheap tiers, or what waits for a worker."""
+def judge_batch(cases: list[Case], leniency: Leniency) -> list[Judgement | _Open]:
+    """What the cheap tiers say about some cases."""
+    return [_judge(case, leniency) for case in cases]
+
+
+class _Stream:
+    """Cases in, judgements out in the same order, with a bounded number of batches between."""
+
+    def __init__(
+        self,
+        judges: Workers[list[Judgement | _Open]] | None,
+        provers: Workers[Equality],
+        leniency: Leniency,
+        timeout_seconds: float,
+    ) -> None:
+        self._judges = judges
+        self._provers = provers
+        self._leniency = leniency
+        self._timeout_seconds = timeout_seconds
+        self._waiting: deque[_Batch] = deque()
+        self._remembered: dict[tuple[str, ...], _Pending] = {}
+
+    def judgements(self, cases: Iterable[Case]) -> Iterator[Judgement]:
+        iterator = iter(cases)
+        while batch := list(islice(iterator, _BATCH)):
+            self._waiting.append(self._start(batch))
+            self._open_what_is_ready()
+            while self._waiting and (self._waiting[0].is_ready() or len(self._waiting) >= _WINDOW):
+                yield from self._finish(self._waiting.popleft())
+        while self._waiting:
+            self._open_what_is_ready()
+            yield from self._finish(self._waiting.popleft())
+
+    def _start(self, cases: list[Case]) -> "_Batch":
+        if self._judges is None:
+            return _Batch(cases, None, self._prove(judge_batch(cases, self._leniency)))
+        future = self._judges.submit(cases, self._leniency, timeout_seconds=self._timeout_seconds)
+        return _Batch(cases, future, None)
+
+    def _open_what_is_ready(self) -> None:
+        """Hand on what the judges left open, from whatever batch it comes."""
+        for batch in self._waiting:
+            if batch.judged is None and batch.future is not None and batch.future.done():
+                batch.judged = self._prove(self._results(batch))
+
+    def _finish(self, batch: "_Batch") -> Iterator[Judgement]:
+        if batch.judged is None:
+            batch.judged = self._prove(self._results(batch))
+        return map(_settle, batch.judged)
+
+    def _results(self, batch: "_Batch") -> list[Judgement | _Open]:
+        """What the judges said; if a batch broke, each of its cases is judged alone, under its own limit."""
+        assert batch.future is not None and self._judges is not None
+        try:
+            return batch.future.result().value
+        except (TimeoutError, WorkerDied, CallFailed) as error:
+            if len(batch.cases) == 1:
+                return [_broken(batch.cases[0], error, self._timeout_seconds)]
+        alone = [self._start([case]) for case in batch.cases]
+        return [self._results(single)[0] for single in alone]
+
+    def _prove(self, judged: list[Judgement | _Open]) -> list[Judgement | _Pending]:
+        return [entry if isinstance(entry, Judgement) else self._submit_once(entry) for entry in judged]
+
+    def _submit_once(self, entry: _Open) -> _Pending:
+        key = (entry.case.answer_type, entry.case.grading or "", entry.reference, entry.found.answer)
+        if key not in self._remembered:
+            while len(self._remembered) >= _REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+            pending = _submit(entry, self._provers, self._leniency, self._timeout_seconds)
+            self._remembered[key] = pending
+        return self._remembered[key]._replace(opened=entry)
+
+
+class _Batch:
+    """Cases that were handed out together."""
+
+    __slots__ = ("cases", "future", "judged")
+
+    def __init__(
+        self,
+        cases: list[Case],
+        future: "Future[Timed[list[Judgement | _Open]]] | None",
+        judged: list[Judgement | _Pending] | None,
+    ) -> None:
+        self.cases = cases
+        self.future = future
+        self.judged = judged
+
+    def is_ready(self) -> bool:
+        return self.judged is not None and all(
+            isinstance(entry, Judgement) or entry.comparison.done() for entry in self.judged
+        )
+
+
+def _judge(case: Case, leniency: Leniency) -> Judgement | _Open:
+    """The judgement by the cheap tiers, or what needs a worker."""
     started = time.perf_counter()
-    found = find_answer(case.response)
+    found = _find(case)
     if found is None or (case.finish_reason == "length" and found.rule in WEAK_RULES):
         return _without_answer(case, time.perf_counter() - started)
-    equality = compare_quickly(case.reference, found.answer, case.answer_type)
+    reference = find_reference(case.reference) if case.answer_type in ("math", "number") else case.reference
+    equality = _compare(case, reference, found.answer, leniency)
     seconds = time.perf_counter() - started
-    if equality is not None:
-        return _explain(found, case.reference, equality, seconds)
-    key = (case.reference, found.answer)
-    if key not in remembered:
-        while len(remembered) >= _REMEMBERED:
-            del remembered[next(iter(remembered))]
-        remembered[key] = workers().submit(*key, timeout_seconds=timeout_seconds)
-    return _Pending(found, case.reference, seconds, timeout_seconds, remembered[key])
+    if equality is None:
+        return _Open(case, found, reference, seconds)
+    return _explain(found, reference, equality, seconds)
+
+
+def _find(case: Case) -> FoundAnswer | None:
+    if case.is_answer:
+        return FoundAnswer(case.response, "given") if case.response.strip() else None
+    if case.answer_type == "code":
+        code = find_code(case.response)
+        return None if code is None else FoundAnswer(code, "code_block")
+    return find_answer(case.response, case.problem)
+
+
+def _compare(case: Case, reference: str, answer: str, leniency: Leniency) -> Equality | None:
+    """Equality by the way of the answer type; None if it takes a worker."""
+    if case.answer_type == "math":
+        return _compare_math(reference, answer, case.problem, leniency)
+    grading = read_grading(case.answer_type, case.grading, case.problem)
+    if isinstance(grading, str):
+        return Equality("unscored", "grading", f"grading: {grading}")
+    if isinstance(grading, ChoiceGrading):
+        return compare_choice(reference, answer, options=grading.options)
+    if isinstance(grading, NumberGrading):
+        return compare_number(reference, answer, absolute=grading.absolute, relative=grading.relative)
+    if isinstance(grading, TextGrading):
+        return compare_text(reference, answer, allowed=grading.allowed)
+    return None
+
+
+def _compare_math(reference: str, answer: str, problem: str, leniency: Leniency) -> Equality | None:
+    """Equality of formulas. Where the problem asks for a percentage, 10% and 10 are the same answer."""
+    equality = compare_quickly(reference, answer, leniency)
+    if equality is None or equality.status == "correct" or ("%" in reference) == ("%" in answer):
+        return equality
+    if leniency == "strict" or not _ASKS_FOR_PERCENT.search(problem):
+        return equality
+    bare = compare_quickly(_without_percent(reference), _without_percent(answer), leniency)
+    if bare is None or bare.status != "correct":
+        return equality
+    return Equality("correct", bare.method, f"{bare.reason}; the problem asks for a percentage")
+
+
+def _without_percent(text: str) -> str:
+    return text.replace(r"\%", "").replace("%", "")
+
+
+def decide(
+    reference: str, answer: str, answer_type: AnswerType, grading: str | None, leniency: Leniency
+) -> Equality:
+    """What the expensive tiers say: algebra, a puzzle's scorer, or the tests of code. Runs in a worker process."""
+    settings = read_grading(answer_type, grading) if answer_type != "math" else None
+    if isinstance(settings, CodeGrading):
+        return Equality(*run_tests(answer, settings))
+    if isinstance(settings, GymGrading):
+        from mixdistill.verifiers.gym import score_with_gym
+
+        return score_with_gym(reference, answer, settings)
+    return compare_symbolically(reference, answer, leniency)
+
+
+def _submit(entry: _Open, provers: Workers[Equality], leniency: Leniency, timeout_seconds: float) -> _Pending:
+    case = entry.case
+    if case.answer_type == "code":  # the tests have a limit of their own, which is stated with them
+        settings = read_grading("code", case.grading)
+        timeout_seconds = max(timeout_seconds, getattr(settings, "timeout_seconds", 0.0) + _SANDBOX_SECONDS)
+    future = provers.submit(
+        entry.reference, entry.found.answer, case.answer_type, case.grading, leniency,
+        timeout_seconds=timeout_seconds,
+    )  # fmt: skip
+    return _Pending(entry, timeout_seconds, future)
 
 
 def _settle(judged: Judgement | _Pending) -> Judgement:
     if isinstance(judged, Judgement):
         return judged
-    found, reference, seconds, timeout_seconds, comparison = judged
+    (case, found, reference, seconds), timeout_seconds, comparison = judged
+    method = "symbolic" if case.answer_type == "math" else case.answer_type
     try:
         equality, compared_seconds = comparison.result()
     except TimeoutError as error:
         reason = f"{_stated(found, reference)}; comparing them gave {error}"
-        return Judgement("timeout", *found, "symbolic", reason, seconds + timeout_seconds)
+        return Judgement("timeout", *found, method, reason, seconds + timeout_seconds)
     except (WorkerDied, CallFailed) as error:
         reason = f"{_stated(found, reference)}; comparing them failed: {_last_line(error)}"
-        return Judgement("unscored", *found, "symbolic", reason, seconds)
+        return Judgement("unscored", *found, method, reason, seconds)
     return _explain(found, reference, equality, seconds + compared_seconds)
 
 
-def _is_ready(judged: Judgement | _Pending) -> bool:
-    return isinstance(judged, Judgement) or judged.comparison.done()
+def _broken(case: Case, error: Exception, timeout_seconds: float) -> Judgement:
+    """The judgement of a case that the cheap tiers broke on; a fault of ours, and never a verdict on it."""
+    if isinstance(error, TimeoutError):
+        return Judgement("timeout", None, None, None, f"judging it gave {error}", timeout_seconds)
+    return Judgement("unscored", None, None, None, f"judging it failed: {_last_line(error)}", 0.0)
 
 
 def _without_answer(case: Case, seconds: float) -> Judgement:
@@ -168,12 +364,12 @@ def _short(text: str) -> str:
 
 
 @cache
-def _kept_workers(process_id: int) -> Workers[Equality]:
+def _kept_provers(process_id: int) -> Workers[Equality]:
     """The one worker that `verify` keeps; a forked child opens its own."""
-    workers = _open_workers(1)
+    workers = _open_provers(1)
     atexit.register(workers.close)
     return workers
 
 
-def _open_workers(processes: int) -> Workers[Equality]:
-    return Workers(compare_symbolically, processes=processes, prepare=prepare)
+def _open_provers(processes: int) -> Workers[Equality]:
+    return Workers(decide, processes=processes, prepare=prepare)
