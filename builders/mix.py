@@ -2,9 +2,10 @@
 
 In: problems, traces, verdicts, and the recipe's mixes. Out: for each mix `train.parquet` (one row a problem,
 in the conversational form that TRL reads) and `mix.json` (counts, shares, what was left out and why). Only
-traces that are judged correct and were not cut are taken. The mixes of one contrast hold the same problems in
-the same order, so that they differ in nothing but their traces. Method: Mix Distillation (arXiv 2502.12143,
-section 4): ratios over rows at constant size; the rule by which a problem gets its part is ours.
+traces that are judged correct and were not cut are taken, and none of a problem whose reference looks wrong.
+The mixes of one contrast hold the same problems in the same order, so that they differ in nothing but their
+traces. Method: Mix Distillation (arXiv 2502.12143, section 4): ratios over rows at constant size; the rule by
+which a problem gets its part is ours.
 """
 
 import math
@@ -18,7 +19,7 @@ from mixdistill.prompt import fill
 from mixdistill.recipe import Recipe
 from mixdistill.records import Message, MixRow, Problem, Size, Style, digest, to_frame
 from mixdistill.run import Run
-from mixdistill.tables import read_problems, read_traces, read_verdicts
+from mixdistill.tables import read_problems, read_suspects, read_traces, read_verdicts
 
 if TYPE_CHECKING:
     import polars
@@ -44,11 +45,13 @@ def build_mixes(recipe: Recipe, run: Run) -> dict[str, int]:
     Raises RecipeError for a part that no teacher has, MixdistillError if a contrast has no problem left.
     """
     problems = {problem.problem_id: problem for problem in read_problems(run, recipe.limit)}
-    traces = read_traces(run)
-    candidates = _candidates(recipe, _eligible(traces, read_verdicts(run)))
+    suspects = _suspects(recipe, run) & problems.keys()
+    trusted = [problem for problem in problems if problem not in suspects]
+    eligible = _eligible(read_traces(run), read_verdicts(run))
+    candidates = _candidates(recipe, eligible.filter(~eligible["problem_id"].is_in(sorted(suspects))))
     counts: dict[str, int] = {}
     for contrast in _contrasts(recipe):
-        for arm in draw_contrast(recipe, contrast, list(problems), candidates):
+        for arm in _arms(recipe, contrast, trusted, candidates, len(suspects)):
             rows = [
                 _row(problems[problem], part, _pick(candidates[part][problem], recipe.seed, problem), recipe)
                 for problem, part in arm.parts.items()
@@ -59,6 +62,22 @@ def build_mixes(recipe: Recipe, run: Run) -> dict[str, int]:
             write_json(folder / "mix.json", _describe(arm, contrast, frame))
             counts[arm.name] = frame.height
     return counts
+
+
+def _arms(
+    recipe: Recipe, contrast: Sequence[str], problems: Sequence[str], candidates: Candidates, n_suspects: int
+) -> list[Arm]:
+    """The mixes of a contrast; the problems left out for their references are among those that each left out."""
+    try:
+        arms = draw_contrast(recipe, contrast, problems, candidates)
+    except RecipeError:
+        raise
+    except MixdistillError as error:
+        told = f"; {n_suspects} more are left out for their references, see 'mixdistill verify --audit'"
+        raise MixdistillError(f"{error}{told if n_suspects else ''}") from error
+    if not n_suspects:
+        return arms
+    return [arm._replace(left_out=arm.left_out | {"the reference looks wrong": n_suspects}) for arm in arms]
 
 
 def draw_contrast(
@@ -111,6 +130,11 @@ def _contrasts(recipe: Recipe) -> list[tuple[str, ...]]:
         raise RecipeError(f"mixing.contrasts: mix {twice[0]!r} stands in two contrasts; give it a second name")
     rest = tuple(name for name in recipe.mixes if name not in taken)
     return [*named, rest] if rest else named
+
+
+def _suspects(recipe: Recipe, run: Run) -> set[str]:
+    """The problems that are left out because their references look wrong."""
+    return set(read_suspects(run)["problem_id"]) if recipe.mixing.suspect_references == "leave_out" else set()
 
 
 def _eligible(traces: "polars.DataFrame", verdicts: "polars.DataFrame") -> "polars.DataFrame":

@@ -6,6 +6,7 @@ dataset folder is `cards.dataset`.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -15,7 +16,15 @@ from mixdistill.cards.licences import Licence, resulting_licence
 from mixdistill.files import read_parquet
 from mixdistill.recipe import DatasetTeacher, LlamaCppTeacher, OpenAITeacher, Recipe
 from mixdistill.run import Run
-from mixdistill.tables import MixNumbers, Stats, TeacherStats, read_mix, read_stats
+from mixdistill.tables import (
+    MixNumbers,
+    Stats,
+    TeacherStats,
+    read_mix,
+    read_stats,
+    read_suspects,
+    read_verdicts,
+)
 from mixdistill.yaml_file import dump_yaml
 
 if TYPE_CHECKING:
@@ -123,6 +132,8 @@ def _slots(
         "pass_rate_rows": _pass_rate_table(stats["teachers"]),
         "length_note": _length_note(recipe, stats["teachers"]),
         "length_rows": _length_table(stats["teachers"]),
+        "judge_note": _judge_note(recipe, run),
+        "suspects_note": _suspects_note(recipe, run),
         "left_out_rows": _left_out_table(run, stats, mixes),
         "source_rows": _source_table(problems),
         "licence_note": _plain(licence.note),
@@ -276,6 +287,44 @@ def _left_out_table(run: Run, stats: Stats, mixes: Sequence[MixNumbers]) -> str:
     for (reason, n), names in losers.items():
         rows.append([f"problems, from {', '.join(names)}", _plain(reason), f"{n:,}"])
     return _table(["what", "why", "how many"], rows, numbers=1) if rows else "Nothing."
+
+
+_SUSPECT_KINDS = {
+    "teachers_agree": "two teachers or more agree on another answer",
+    "unreadable": "the verifier cannot read it",
+    "solution_disagrees": "its own solution ends in another answer",
+}
+
+
+def _suspects_note(recipe: Recipe, run: Run) -> str:
+    """How many references look wrong, why, and what became of their problems."""
+    suspects = read_suspects(run)
+    if not suspects.height:
+        return "No reference looks wrong."
+    problems = suspects["problem_id"].n_unique()
+    counts = dict(suspects["kind"].value_counts().iter_rows())
+    why = ", ".join(f"{counts[kind]:,} where {what}" for kind, what in _SUSPECT_KINDS.items() if kind in counts)
+    left_out = recipe.mixing.suspect_references == "leave_out"
+    fate = "No mix holds any of these problems." if left_out else "The mixes may hold these problems all the same."
+    return (
+        f"The references of {_counted(problems, 'problem')} look wrong: {why}. The config `suspects` lists them "
+        f"with the evidence. {fate}"
+    )
+
+
+def _judge_note(recipe: Recipe, run: Run) -> str:
+    """How many undecided answers a model spoke about, and that its word counts for nothing."""
+    counts = Counter(read_verdicts(run)["judge_status"].drop_nulls())
+    if recipe.verify.judge is None or not counts:
+        return ""
+    said = ", ".join(f"{status} {n:,}" for status, n in sorted(counts.items()))
+    model = recipe.verify.judge.model
+    name = Path(model).name if Path(model).is_absolute() else model
+    return (
+        f"{_counted(counts.total(), 'answer')} that the verifier could not decide went to a judge, "
+        f"{_code(name)} ({said}). What it said stands in the columns `judge_status` and "
+        "`judge_reason` of `traces`; no mix and no pass rate counts it."
+    )
 
 
 def _source_table(problems: "polars.DataFrame") -> str:

@@ -1,7 +1,8 @@
 """The dataset folder, exactly as it is published: Parquet that `load_dataset` types right, card, manifest.
 
 In: a finished run (problems, traces, verdicts, stats, plots, mixes). Out: `dataset/` with `README.md`,
-`data/<mix>/train-*.parquet`, `data/traces/...`, `plots/` and `manifest.json`. The folder is made anew beside
+`data/<mix>/train-*.parquet`, `data/traces/...`, `data/suspects/...` if any reference looks wrong, `plots/` and
+`manifest.json`. The folder is made anew beside
 the old one and then takes its place. The text of the card is `cards.card`, sending the folder `cards.hub`.
 """
 
@@ -16,15 +17,16 @@ from mixdistill.cards.plots import PLOTS
 from mixdistill.errors import StorageError
 from mixdistill.files import cannot_write, file_digest, read_parquet, write_bytes, write_json, write_text
 from mixdistill.recipe import Recipe
-from mixdistill.records import MixRow, Trace, Verdict, polars_schema
+from mixdistill.records import MixRow, Suspect, Trace, Verdict, polars_schema
 from mixdistill.run import Run, versions
-from mixdistill.tables import read_traces, read_verdicts
+from mixdistill.tables import read_suspects, read_traces, read_verdicts
 
 if TYPE_CHECKING:
     import datasets
     import polars
 
 TRACES_CONFIG = "traces"
+SUSPECTS_CONFIG = "suspects"
 
 
 def build_dataset(recipe: Recipe, run: Run) -> dict[str, int]:
@@ -76,6 +78,9 @@ def _write_data(recipe: Recipe, run: Run, folder: Path) -> list[Config]:
     for column in ("error", "latency_seconds", "seconds"):  # always null; times of this machine
         del schema[column]
     configs.append(_write_config(folder, TRACES_CONFIG, traces.select(*schema), schema))
+    suspects = read_suspects(run)
+    if suspects.height:
+        configs.append(_write_config(folder, SUSPECTS_CONFIG, suspects, polars_schema(Suspect)))
     return configs
 
 

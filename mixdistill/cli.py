@@ -5,16 +5,16 @@ stderr. Every MixdistillError becomes one line and an exit code here, and nowher
 imported before a command needs it.
 """
 
-import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
 
 import click
 
 from mixdistill import __version__
 from mixdistill.errors import MixdistillError, RecipeError
+from mixdistill.records import AnswerType, Leniency, Status
 
 if TYPE_CHECKING:
     from mixdistill.recipe import Recipe
@@ -104,16 +104,19 @@ def _stage_command(name: str, short: str, summary: str, example: str) -> None:
         recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
         dry_run: bool, yes: bool,
     ) -> None:  # fmt: skip
+        from mixdistill.show import result
+        from mixdistill.terminal import print_json, print_plan, print_result
+
         opened, run = _open(recipe, folder, settings, limit)
         if dry_run:
-            _print_plan(opened, run, [name], as_json)
+            print_plan(opened, run, [name], as_json=as_json)
             return
         records = _walk(opened, run, [name])
-        result = _result(opened, run, records)
+        done = result(opened, run, records)
         if as_json:
-            _print_json(result)
+            print_json(done)
         else:
-            _print_tables(opened, run, result, records)
+            print_result(opened, run, done, records)
 
 
 _stage_command(
@@ -128,12 +131,43 @@ _stage_command(
     "Ask every teacher for the traces that are still missing; finished ones are never asked again.",
     "mixdistill generate quickstart --limit 5",
 )
-_stage_command(
-    "verify",
-    "Judge every trace.",
-    "Find the answer in every trace and judge it against the reference.",
-    "mixdistill verify quickstart",
+
+
+@cli.command(short_help="Judge every trace; audit the references.")
+@_shared
+@click.option("--audit", is_flag=True, help="List the references that look wrong, with the evidence.")
+@click.option(
+    "--examples",
+    type=click.Choice(get_args(Status)),
+    metavar="STATUS",
+    help="Show up to ten verdicts of a status: incorrect, unparsable, no_answer ...",
 )
+def verify(
+    recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
+    dry_run: bool, yes: bool, audit: bool, examples: str | None,
+) -> None:  # fmt: skip
+    """Find the answer in every trace, judge it against the reference, and audit the references.
+
+    Also asks the model that verify.judge names, if any, about answers that could not be decided.
+
+    \b
+    Example:
+      mixdistill verify quickstart --audit --examples incorrect
+    """
+    from mixdistill.show import verdict_result
+    from mixdistill.terminal import print_json, print_plan, print_verdicts
+
+    opened, opened_run = _open(recipe, folder, settings, limit)
+    if dry_run:
+        print_plan(opened, opened_run, ["verify"], as_json=as_json)
+        return
+    records = _walk(opened, opened_run, ["verify"])
+    if as_json:
+        print_json(verdict_result(opened, opened_run, records, examples))
+    else:
+        print_verdicts(opened_run, audit=audit, examples=examples)
+
+
 _stage_command(
     "stats",
     "Pass rates, lengths, difficulty, plots.",
@@ -169,12 +203,13 @@ def publish(
       mixdistill publish quickstart --set publish.repo=you/quickstart --dry-run
     """
     from mixdistill.street import prepare_publish
+    from mixdistill.terminal import print_json
 
     opened, opened_run = _open(recipe, folder, settings, limit)
     prepare_publish(opened, opened_run)
     done = _publish(opened, opened_run, as_json=as_json, dry_run=dry_run, yes=yes)
     if as_json:
-        _print_json(done)
+        print_json(done)
 
 
 @cli.command(short_help="Walk the whole way; do only what is missing.")
@@ -191,43 +226,69 @@ def run(
     Example:
       mixdistill run quickstart
     """
+    from mixdistill.show import result
     from mixdistill.street import STAGES, is_published
+    from mixdistill.terminal import print_json, print_plan, print_result
 
     opened, opened_run = _open(recipe, folder, settings, limit)
     if dry_run:
-        _print_plan(opened, opened_run, list(STAGES), as_json)
+        print_plan(opened, opened_run, list(STAGES), as_json=as_json)
         return
     records = _walk(opened, opened_run, list(STAGES))
-    result = _result(opened, opened_run, records)
+    done = result(opened, opened_run, records)
     if not as_json:
-        _print_tables(opened, opened_run, result, records)
+        print_result(opened, opened_run, done, records)
     if opened.publish is not None and not is_published(opened, opened_run):
-        result["published"] = _publish(opened, opened_run, as_json=as_json, dry_run=False, yes=yes)
+        done["published"] = _publish(opened, opened_run, as_json=as_json, dry_run=False, yes=yes)
     if as_json:
-        _print_json(result)
+        print_json(done)
 
 
 @cli.command(short_help="Judge one response and say why.", context_settings={"ignore_unknown_options": True})
 @click.argument("reference")
 @click.argument("response")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--answer-type",
+    type=click.Choice(get_args(AnswerType)),
+    default="math",
+    show_default=True,
+    help="What kind of answer it is.",
+)
+@click.option("--grading", metavar="JSON", help="What else the comparison needs: options, tolerance ...")
+@click.option("--problem", default="", metavar="TEXT", help="The question; nothing is found in a copy of it.")
+@click.option(
+    "--leniency",
+    type=click.Choice(get_args(Leniency)),
+    default="default",
+    show_default=True,
+    help="How much may differ.",
+)
 @click.option("--timeout", default=5.0, show_default=True, metavar="SECONDS", help="Limit on the comparison.")
-def check(reference: str, response: str, as_json: bool, timeout: float) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(
+    reference: str, response: str, answer_type: "AnswerType", grading: str | None, problem: str,
+    leniency: "Leniency", timeout: float, as_json: bool,
+) -> None:  # fmt: skip
     """Judge one RESPONSE ('-' reads it from stdin) against a REFERENCE, and say why.
 
     \b
     Example:
       mixdistill check '1/2' 'Half of it, so the answer is \\boxed{0.5}.'
     """
-    from mixdistill.verifiers.verify import verify
+    from mixdistill.terminal import print_json, print_pairs
+    from mixdistill.verifiers.explain import explain
 
     text = sys.stdin.read() if response == "-" else response
-    judgement = verify(reference, text, timeout_seconds=timeout)._asdict()
+    told = explain(
+        reference, text, answer_type=answer_type, grading=grading, problem=problem, leniency=leniency,
+        timeout_seconds=timeout,
+    )  # fmt: skip
     if as_json:
-        _print_json({"reference": reference, **judgement})
-        return
-    for name in ("status", "answer", "rule", "method", "reason"):
-        click.echo(f"{name:<8} {judgement[name] if judgement[name] is not None else '-'}")
+        print_json(told._asdict())
+    else:
+        print_pairs(
+            [(name.replace("_", " "), value) for name, value in told._asdict().items() if name != "seconds"]
+        )
 
 
 @cli.command(short_help="Show a problem's traces side by side.")
@@ -244,17 +305,17 @@ def show(
       mixdistill show quickstart --problem p-1f
     """
     from mixdistill.show import find_problem, traces_of
-    from mixdistill.terminal import print_side_by_side
+    from mixdistill.terminal import print_json, print_side_by_side, trace_title
 
     _, opened_run = _open(recipe, folder, settings, limit)
     found = find_problem(opened_run, problem)
     traces = traces_of(opened_run, found.problem_id)
     if as_json:
-        _print_json({"problem_id": found.problem_id, "problem": found.problem, "reference": found.reference,
+        print_json({"problem_id": found.problem_id, "problem": found.problem, "reference": found.reference,
                      "traces": traces})  # fmt: skip
         return
     print_side_by_side([(f"{found.problem_id}, reference {found.reference}", found.problem)])
-    print_side_by_side([(_trace_title(trace), str(trace["text"])) for trace in traces])
+    print_side_by_side([(trace_title(trace), str(trace["text"])) for trace in traces])
 
 
 @cli.command(short_help="List the shipped recipes.")
@@ -267,11 +328,11 @@ def recipes(as_json: bool) -> None:
       mixdistill recipes
     """
     from mixdistill.recipe_file import shipped_recipes
-    from mixdistill.terminal import print_table
+    from mixdistill.terminal import print_json, print_table
 
     about = {name: _first_comment(path) for name, path in shipped_recipes().items()}
     if as_json:
-        _print_json(about)
+        print_json(about)
         return
     print_table(["recipe", "what it does"], [[name, text] for name, text in about.items()])
 
@@ -308,69 +369,6 @@ def _walk(recipe: "Recipe", run: "Run", stages: list[str]) -> "list[StageRecord]
     return records
 
 
-def _result(recipe: "Recipe", run: "Run", records: "list[StageRecord]") -> dict[str, object]:
-    """What the stages made: counts for one, the whole picture for the whole street."""
-    from mixdistill.tables import read_mix, read_stats
-
-    done = {record.stage for record in records}
-    parts: dict[str, object] = {
-        "run": str(run.folder),
-        "stages": {
-            record.stage: {
-                "counts": record.counts, "seconds": round(record.seconds, 3), "complete": record.complete,
-                "skipped": record.skipped,
-            }
-            for record in records
-        },
-    }  # fmt: skip
-    if "stats" in done:
-        parts["teachers"] = read_stats(run)["teachers"]
-    if "mix" in done:
-        parts["mixes"] = {name: read_mix(run, name) for name in recipe.mixes}
-    if "card" in done:
-        parts["dataset"] = str(run.dataset)
-    return parts
-
-
-def _print_tables(recipe: "Recipe", run: "Run", parts: Mapping[str, object], records: "list[StageRecord]") -> None:
-    from mixdistill import show
-    from mixdistill.tables import read_stats
-    from mixdistill.terminal import TEACHER_HEADS, print_side_by_side, print_table, teacher_rows
-
-    if not {"teachers", "mixes", "dataset"} & set(parts):
-        counts = [[name.replace("_", " "), f"{n:,}"] for record in records for name, n in record.counts.items()]
-        print_table(["what", "how many"], counts)
-    if "teachers" in parts:
-        print_table(
-            TEACHER_HEADS,
-            teacher_rows(read_stats(run)["teachers"]),
-            title="Teachers (p50, p90, p99: tokens of a trace)",
-        )
-    if "mixes" in parts:
-        print_table(["mix", "rows", "shares", "tokens"], show.mix_rows(recipe, run), title="Mixes")
-    if "dataset" in parts:
-        if len(records) > 1:
-            click.echo("Three rows of the dataset\n")
-            print_side_by_side(show.example_rows(recipe, run))
-        click.echo(f"Dataset: {run.dataset}  (card: {run.dataset / 'README.md'})")
-
-
-def _print_plan(recipe: "Recipe", run: "Run", stages: list[str], as_json: bool) -> None:
-    from mixdistill import show
-    from mixdistill.street import is_published
-    from mixdistill.terminal import print_table
-
-    plan = show.plan(recipe, run, stages)
-    if len(stages) > 1 and recipe.publish is not None:
-        done = is_published(recipe, run) and all(row["state"] == "finished" for row in plan)
-        what = f"to {recipe.publish.repo}" + ("" if done else "; asks first")
-        plan.append({"stage": "publish", "state": "finished" if done else "to do", "what": what})
-    if as_json:
-        _print_json({"run": str(run.folder), "plan": plan})
-        return
-    print_table(["stage", "state", "what"], [[row["stage"], row["state"], row["what"]] for row in plan])
-
-
 def _publish(recipe: "Recipe", run: "Run", *, as_json: bool, dry_run: bool, yes: bool) -> dict[str, object]:
     """Tells what would go, asks, sends, tells what went; returns that for --json."""
     from mixdistill import street
@@ -395,11 +393,6 @@ def _publish(recipe: "Recipe", run: "Run", *, as_json: bool, dry_run: bool, yes:
     return {"repo": plan.repo, **sent}
 
 
-def _trace_title(trace: Mapping[str, object]) -> str:
-    tokens = f", {trace['completion_tokens']} tokens" if trace["completion_tokens"] else ""
-    return f"{trace['teacher']} #{trace['sample']} ({trace['style']}): {trace['status']}{tokens}"
-
-
 def _first_comment(path: Path) -> str:
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -407,7 +400,3 @@ def _first_comment(path: Path) -> str:
             break
         lines.append(line.removeprefix("# "))
     return " ".join(lines).partition(". ")[0].rstrip(".")
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -23,11 +24,20 @@ from pydantic import (
 )
 
 from mixdistill.prompt import Prompt, Template, is_file, load_prompt
-from mixdistill.records import AnswerType, Size, Style
+from mixdistill.records import AnswerType, Leniency, Size, Style
 from mixdistill.yaml_file import PlacedError, near
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _is_http(url: str) -> str:
+    if not re.match(r"https?://[^\s/@]+(/\S*)?$", url):
+        raise ValueError("is not an http(s) address (a key belongs into the variable api_key_env names)")
+    return url.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_is_http)]
 
 
 class _Part(BaseModel):
@@ -44,6 +54,12 @@ class Columns(_Part):
     subject: str | None = None
     level: str | None = None
     license: str | None = None
+    grading: str | None = None
+    "JSON object, as a text or as it is, with what the comparison needs: options, tolerance, tests ..."
+    options: str | None = None
+    "Texts of a choice: a list, an object of letter: text, or {text: [...], label: [...]}."
+    tests: str | None = None
+    "Tests of code: statements that assert, or a list of them."
 
 
 class Procedural(_Part):
@@ -91,11 +107,20 @@ class ProblemSource(_Source):
     license: str | None = None
     "Licence of the source, as a Hub id such as apache-2.0; a `license` column overrides it row by row."
     answer_type: AnswerType = "math"
-    "How answers are compared."
+    "How answers are compared; default: reasoning_gym for problems of a generator, else math."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_answer_type(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("generate") is not None:
+            return {"answer_type": "reasoning_gym"} | values
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._one_of("file", "hub", "generate")
+        if self.answer_type == "reasoning_gym" and self.generate is None and not self.columns.grading:
+            raise ValueError("answer_type reasoning_gym needs generate, or columns: {grading: ...}")
         return self
 
 
@@ -155,7 +180,7 @@ class OpenAITeacher(SampledTeacher):
     """A teacher behind any OpenAI-compatible server."""
 
     engine: Literal["openai"]
-    base_url: str = "https://api.openai.com/v1"
+    base_url: Address = "https://api.openai.com/v1"
     "Address of the API, up to and with /v1."
     api_key_env: str = "OPENAI_API_KEY"
     "Name of the environment variable that holds the key; none is sent if it is not set."
@@ -165,13 +190,6 @@ class OpenAITeacher(SampledTeacher):
     def connection(self) -> tuple[object, ...]:
         """What the connection is made from: teachers that agree in it share one."""
         return self.engine, self.base_url, self.api_key_env, self.concurrency
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        if not re.match(r"https?://[^\s/@]+(/\S*)?$", url):
-            raise ValueError("is not an http(s) address (a key belongs into the variable api_key_env names)")
-        return url.rstrip("/")
 
 
 class LlamaCppTeacher(SampledTeacher):
@@ -265,13 +283,37 @@ Teacher = Annotated[
 ENGINES = ("openai", "llamacpp", "dataset")
 
 
+class Judge(_Part):
+    """A model that is asked about answers that the verifier could not decide; what it says counts nowhere."""
+
+    engine: Literal["openai"]
+    model: str
+    "Model to ask for."
+    base_url: Address = "https://api.openai.com/v1"
+    "Address of the API, up to and with /v1."
+    api_key_env: str = "OPENAI_API_KEY"
+    "Name of the environment variable that holds the key; none is sent if it is not set."
+    concurrency: Annotated[int, Field(ge=1)] = 64
+    "Requests under way at once."
+    max_tokens: Annotated[int, Field(ge=1)] = 4096
+    "Limit on the tokens of one answer, thinking included; raising it asks again only where it cut."
+    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    "Limit on one request."
+    extra_body: dict[str, object] = {}
+    "More fields of the request, such as chat_template_kwargs."
+
+
 class Verify(_Part):
     """How traces are judged."""
 
+    leniency: Leniency = "default"
+    "How much may differ between an answer and the reference: strict, default or lenient."
     timeout_seconds: Annotated[float, Field(gt=0)] = 5.0
     "Limit on judging one answer; past it the status is timeout."
     processes: Annotated[int, Field(ge=0)] = 0
     "Worker processes; 0 is one for each core."
+    judge: Judge | None = None
+    "A model that is asked about answers that could not be decided; none is asked by default."
 
 
 class Stats(_Part):
@@ -301,6 +343,8 @@ class Mixing(_Part):
     "Rows are rounded down to a multiple of this, so that ratios like 0.2 come out whole (5)."
     prompt: Template = "{{problem}}"
     "What the student is asked; {{problem}} is replaced."
+    suspect_references: Literal["leave_out", "keep"] = "leave_out"
+    "What becomes of problems whose reference looks wrong, those that `mixdistill verify --audit` lists."
 
 
 class Publish(_Part):
@@ -349,7 +393,7 @@ class Recipe(_Part):
         for name, shares in mixes.items():
             if abs(sum(shares.values()) - 1) > 1e-9:
                 raise PlacedError((name,), f"shares of mix {name} sum to {sum(shares.values()):g}, not to 1")
-            if name in ("traces", "data", "problems"):
+            if name in ("traces", "suspects", "data", "problems"):
                 raise PlacedError((name,), "this name is taken; choose another one")
         return mixes
 
@@ -382,6 +426,7 @@ class Recipe(_Part):
             *cast("list[dict[str, object]]", content["problems"]),
             *cast("dict[str, dict[str, object]]", content["teachers"]).values(),
             cast("dict[str, object]", content.get("stats", {})),
+            cast("dict[str, dict[str, object]]", content.get("verify", {})).get("judge", {}),
         ]
         for part in parts:
             for key in ("base_url", "api_key_env", "threads", "copies"):

@@ -17,6 +17,7 @@ from mixdistill.prompt import known_keys as known_prompt_keys
 from mixdistill.recipe import (
     Columns,
     DatasetTeacher,
+    Judge,
     LlamaCppTeacher,
     Mixing,
     Name,
@@ -106,6 +107,8 @@ def _known_keys(place: Place) -> list[str]:
     }  # fmt: skip
     if "columns" in place[:-1]:
         models = {"problems": [Columns], "teachers": [TraceColumns]}
+    if "judge" in place[:-1]:
+        models = {"verify": [Judge]}
     if "generate" in place[:-1]:
         models = {"problems": [Procedural]}
     return [*dict.fromkeys(name for model in models[place[0]] for name in model.model_fields)]

@@ -1,4 +1,4 @@
-"""The rows that the stages hand on: Problem, Trace, Verdict.
+"""The rows that the stages hand on: Problem, Trace, Verdict, Suspect, MixRow.
 
 A row is a frozen dataclass, a table is a Polars frame; `polars_schema` derives the frame's schema from the
 dataclass, so the two cannot drift apart. Ids are hashes of content: the same input has the same id on every
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 Style = Literal["long", "short"]
 Size = Literal["large", "small"]
-AnswerType = Literal["math", "choice", "text"]
+AnswerType = Literal["math", "number", "choice", "text", "reasoning_gym", "code"]
+Leniency = Literal["strict", "default", "lenient"]
 Status = Literal["correct", "incorrect", "no_answer", "truncated", "unparsable", "timeout", "unscored"]
+JudgeStatus = Literal["equivalent", "different", "unsure", "unscored"]
+SuspectKind = Literal["teachers_agree", "unreadable", "solution_disagrees"]
 DropReason = Literal[
     "unreadable_row", "wrong_type", "empty_problem", "no_reference", "duplicate", "conflicting_reference"
 ]
@@ -57,6 +60,8 @@ class Problem:
     "Difficulty, as the source names it."
     answer_type: AnswerType = "math"
     "How an answer is compared with the reference."
+    grading: str | None = None
+    "JSON object with what the comparison needs besides the reference: options, tolerance, tests ..."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +146,50 @@ class Verdict:
     "The tier that decided: text, number, set, symbolic ..."
     reason: str
     "Why, in words."
+    verifier: str = ""
+    "Version and leniency of the verifier that said so."
+    judge_status: JudgeStatus | None = None
+    "What a model says about an answer that the verifier could not decide; None: not asked. Counts nowhere."
+    judge_reason: str | None = None
+    "Which model said it, and in which words if they were none of those it was to use."
     seconds: float
     "Time that judging took."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What a model said about one undecided answer; it is kept for good, for asking again would cost again."""
+
+    request_key: str
+    "Hash of the question and the model."
+    problem_id: str
+    answer: str
+    model: str
+    status: JudgeStatus | None = None
+    "None if the request failed."
+    reason: str
+    "Which model said it; or why there is no status."
+    max_tokens: int
+    "Limit that the request set."
+    cut: bool = False
+    "Whether the model was cut by that limit before it said anything."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A reference that looks wrong, and what speaks against it."""
+
+    problem_id: str
+    problem: str
+    reference: str
+    kind: SuspectKind
+    "What speaks against it."
+    answer: str | None = None
+    "The answer that teachers or the solution give instead; None for a reference that cannot be read."
+    evidence: str
+    "Who says so, with how many of how many, in words."
+    source: str
+    license: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +250,10 @@ def same_text_key(text: str) -> str:
     return " ".join(normalise_text(text).split())
 
 
-def problem_id(problem: str, reference: str, answer_type: AnswerType) -> str:
+def problem_id(problem: str, reference: str, answer_type: AnswerType, grading: str | None = None) -> str:
     """The id of a problem: its text and reference, white space folded, and how answers are compared with it."""
-    return "p-" + digest(same_text_key(problem), same_text_key(reference), answer_type)
+    how = answer_type if grading is None else f"{answer_type} {grading}"
+    return "p-" + digest(same_text_key(problem), same_text_key(reference), how)
 
 
 def request_key(

@@ -80,6 +80,14 @@ class Run:
         return self.folder / "verdicts.parquet"
 
     @cached_property
+    def suspects(self) -> Path:
+        return self.folder / "references.suspect.parquet"
+
+    @cached_property
+    def opinions(self) -> Path:
+        return self.folder / "opinions"
+
+    @cached_property
     def stats(self) -> Path:
         return self.folder / "stats.json"
 
@@ -106,6 +114,10 @@ class Run:
     def trace_files(self) -> list[Path]:
         """The append-only files of finished traces, oldest writer first."""
         return sorted(self.traces.glob("*.jsonl"))
+
+    def opinion_files(self) -> list[Path]:
+        """The append-only files of what the judge said, oldest writer first."""
+        return sorted(self.opinions.glob("*.jsonl"))
 
     def stages(self) -> dict[str, dict[str, object]]:
         """What manifest.json says, by stage; empty if there is none."""

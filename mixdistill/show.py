@@ -1,17 +1,113 @@
-"""What a run holds, read for people: teachers, mixes, example rows, a problem with its traces, what is to do.
+"""What a run holds, read for people: verdicts, mixes, example rows, a problem with its traces, what is to do.
 
 In: a run folder. Out: plain values that the command line prints. Changes nothing and calls nobody.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from mixdistill.errors import MixdistillError
 from mixdistill.files import read_parquet
-from mixdistill.recipe import Recipe
+from mixdistill.recipe import Judge, Recipe
 from mixdistill.records import Problem
-from mixdistill.run import Run
+from mixdistill.run import Run, StageRecord
 from mixdistill.street import STAGES, state
-from mixdistill.tables import read_mix, read_problems, read_traces, read_verdicts
+from mixdistill.tables import (
+    read_mix,
+    read_problems,
+    read_stats,
+    read_suspects,
+    read_traces,
+    read_verdicts,
+)
 
 _SHOWN_CHARS = 600
+
+
+class VerdictCounts(NamedTuple):
+    """The verdicts on the traces of one teacher, or on the answers that one rule found."""
+
+    name: str
+    traces: int
+    statuses: dict[str, int]
+
+
+def verdicts_by(run: Run, what: str) -> list[VerdictCounts]:
+    """Verdicts by `teacher` or by `rule`, in the order of the names; answers that no rule found come last."""
+    import polars as pl
+
+    verdicts = read_verdicts(run).select("trace_id", "status", "rule")
+    judged = read_traces(run).join(verdicts, on="trace_id").select(pl.col(what), pl.col("status"))
+    counts = judged.group_by(what, "status").len().sort(what, "status", nulls_last=True)
+    return [
+        VerdictCounts(
+            str(part[what][0] or "no answer found"),
+            int(part["len"].sum()),
+            {status: n for status, n in part.select("status", "len").iter_rows()},
+        )
+        for part in counts.partition_by(what, maintain_order=True)
+    ]
+
+
+def verdict_examples(run: Run, status: str, n: int = 10) -> list[dict[str, object]]:
+    """Up to n verdicts of a status, drawn by their ids: the same ones every time, from all over the run."""
+    import polars as pl
+
+    verdicts = read_verdicts(run).filter(pl.col("status") == status).sort("trace_id").head(n)
+    problems = {problem.problem_id: problem for problem in read_problems(run)}
+    traces = read_traces(run).select("trace_id", "teacher", "sample")
+    names = ("answer", "rule", "method", "reason", "judge_status", "judge_reason")
+    return [
+        {"problem_id": row["problem_id"], "teacher": row["teacher"], "sample": row["sample"],
+         "reference": problems[row["problem_id"]].reference, **{name: row[name] for name in names}}
+        for row in verdicts.join(traces, on="trace_id", maintain_order="left").iter_rows(named=True)
+    ]  # fmt: skip
+
+
+def suspects(run: Run) -> list[dict[str, object]]:
+    """The references that look wrong, one row a problem and kind of evidence."""
+    return read_suspects(run).to_dicts()
+
+
+def judge_counts(run: Run) -> dict[str, int]:
+    """How many undecided answers the judge spoke about, by what it said."""
+    said = read_verdicts(run)["judge_status"].drop_nulls()
+    return dict(sorted(said.value_counts().iter_rows()))
+
+
+def result(recipe: Recipe, run: Run, records: Sequence[StageRecord]) -> dict[str, object]:
+    """What the stages made: counts for one, the whole picture for the whole street."""
+    done = {record.stage for record in records}
+    parts: dict[str, object] = {
+        "run": str(run.folder),
+        "stages": {
+            record.stage: {
+                "counts": record.counts, "seconds": round(record.seconds, 3), "complete": record.complete,
+                "skipped": record.skipped,
+            }
+            for record in records
+        },
+    }  # fmt: skip
+    if "stats" in done:
+        parts["teachers"] = read_stats(run)["teachers"]
+    if "mix" in done:
+        parts["mixes"] = {name: read_mix(run, name) for name in recipe.mixes}
+    if "card" in done:
+        parts["dataset"] = str(run.dataset)
+    return parts
+
+
+def verdict_result(
+    recipe: Recipe, run: Run, records: Sequence[StageRecord], examples: str | None
+) -> dict[str, object]:
+    """What `verify` found, with the same keys whatever there is; examples of a status only if one is named."""
+    return {
+        **result(recipe, run, records),
+        "verdicts": {what: [row._asdict() for row in verdicts_by(run, what)] for what in ("teacher", "rule")},
+        "judge": judge_counts(run),
+        "reference_suspect": suspects(run),
+        "examples": verdict_examples(run, examples) if examples else [],
+    }
 
 
 def mix_rows(recipe: Recipe, run: Run) -> list[list[str]]:
@@ -84,10 +180,33 @@ def plan(recipe: Recipe, run: Run, stages: list[str]) -> list[dict[str, str]]:
         if record is not None and record.complete:
             told, what = ("to do if its input changes" if changed else "finished"), ""
         else:
-            told, what = "to do", _requests_to_ask(recipe, run) if name == "generate" else ""
+            told, what = "to do", _what_it_costs(name, recipe, run)
             changed = True
         rows.append({"stage": name, "state": told, "what": what})
     return rows
+
+
+def _what_it_costs(stage: str, recipe: Recipe, run: Run) -> str:
+    """What a stage asks of models, in words."""
+    if stage == "generate":
+        return _requests_to_ask(recipe, run)
+    return _answers_to_ask(recipe.verify.judge, recipe, run) if stage == "verify" and recipe.verify.judge else ""
+
+
+def _answers_to_ask(judge: Judge, recipe: Recipe, run: Run) -> str:
+    from mixdistill.verifiers.judge import plan_verdicts
+    from mixdistill.verifiers.opinions import plan_opinions
+
+    if not run.problems.exists() or not run.wanted.exists():
+        return "known once 'generate' has run"
+    unjudged = plan_verdicts(recipe, run).todo.height
+    more = f"the undecided among {unjudged:,} traces that are still to be judged" if unjudged else ""
+    if not run.verdicts.exists():
+        return f"asks {judge.model} about {more or 'nothing'}"
+    asked = plan_opinions(judge, run)
+    answers = f"{len(asked.missing):,} undecided answer{'' if len(asked.missing) == 1 else 's'}"
+    told = f"asks {judge.model} about {answers} ({asked.known:,} known already)"
+    return f"{told}, and {more}" if more else told
 
 
 def _requests_to_ask(recipe: Recipe, run: Run) -> str:

@@ -130,14 +130,19 @@ def _generate(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
 
 
 def _verify(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
+    from functools import partial
+
+    from mixdistill.verifiers.audit import audit_references
     from mixdistill.verifiers.judge import judge_traces
+    from mixdistill.verifiers.opinions import ask_judge
 
-    return judge_traces(recipe, run, progress, again=_judged_by_another_version(run))
+    counts = judge_traces(recipe, run, progress) | audit_references(recipe, run)
+    judge = recipe.verify.judge
+    if judge is None:
+        return counts
+    from mixdistill.builders.asking import ask_all
 
-
-def _judged_by_another_version(run: Run) -> bool:
-    versions = run.stages().get("verify", {}).get("versions")
-    return isinstance(versions, dict) and versions.get("mixdistill") != mixdistill.__version__
+    return counts | ask_judge(judge, run, progress, partial(ask_all, judge))
 
 
 def _stats(recipe: Recipe, run: Run, _progress: Progress) -> dict[str, int]:
@@ -220,7 +225,7 @@ STAGES: dict[str, Stage] = {
             "verify",
             settings=_dump("verify"),
             reads=lambda recipe, run: [run.problems, run.wanted, *run.trace_files()],
-            writes=lambda recipe, run: [run.verdicts],
+            writes=lambda recipe, run: [run.verdicts, run.suspects],
             work=_verify,
         ),
         Stage(
@@ -235,7 +240,9 @@ STAGES: dict[str, Stage] = {
         Stage(
             "mix",
             settings=_dump("mixes", "mixing", "teachers", "limit"),
-            reads=lambda recipe, run: [run.problems, run.wanted, *run.trace_files(), run.verdicts],
+            reads=lambda recipe, run: [
+                run.problems, run.wanted, *run.trace_files(), run.verdicts, run.suspects
+            ],
             writes=_mix_files,
             work=_mix,
         ),
@@ -243,8 +250,8 @@ STAGES: dict[str, Stage] = {
             "card",
             settings=_card_settings,
             reads=lambda recipe, run: [
-                run.problems, run.wanted, *run.trace_files(), run.verdicts, run.stats, *_plot_files(run),
-                *_mix_files(recipe, run),
+                run.problems, run.wanted, *run.trace_files(), run.verdicts, run.suspects, run.stats,
+                *_plot_files(run), *_mix_files(recipe, run),
             ],
             writes=lambda recipe, run: _dataset_files(run),
             work=_card,

@@ -8,7 +8,7 @@ the stage to run.
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from mixdistill.files import read_json, read_lines, read_parquet
-from mixdistill.records import Problem, Trace, polars_schema
+from mixdistill.records import Opinion, Problem, Trace, polars_schema
 from mixdistill.run import Run
 
 if TYPE_CHECKING:
@@ -101,6 +101,22 @@ def stored_traces(run: Run) -> "polars.DataFrame":
 def read_verdicts(run: Run) -> "polars.DataFrame":
     """The verdicts: columns of Verdict. Raises StorageError if nothing was judged yet."""
     return read_parquet(run.verdicts, "verify")
+
+
+def read_suspects(run: Run) -> "polars.DataFrame":
+    """The references that look wrong: columns of Suspect. Raises StorageError if nothing was judged yet."""
+    return read_parquet(run.suspects, "verify")
+
+
+def read_opinions(run: Run) -> "polars.DataFrame":
+    """For each question to the judge the last answer that is no failure, else the last failure."""
+    import polars as pl
+
+    schema = polars_schema(Opinion)
+    frames = [read_lines(path, schema) for path in run.opinion_files()]
+    opinions = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+    ranked = opinions.with_row_index("line").sort(pl.col("status").is_not_null(), "line")
+    return ranked.unique("request_key", keep="last", maintain_order=True).drop("line")
 
 
 def read_stats(run: Run) -> Stats:

@@ -11,6 +11,8 @@ from mixdistill.records import (
     Problem,
     Status,
     Style,
+    Suspect,
+    SuspectKind,
     Trace,
     Verdict,
     polars_schema,
@@ -67,6 +69,7 @@ def make_run(
     problems: Iterable[Problem],
     traces: Iterable[Trace],
     statuses: Mapping[str, Status] | None = None,
+    suspects: Iterable[Suspect] = (),
 ) -> Run:
     """A run in which all traces that did not fail are correct, but for those that `statuses` names by trace id."""
     run, judged = Run(folder), statuses or {}
@@ -89,7 +92,15 @@ def make_run(
         if trace.error is None
     ]  # fmt: skip
     write_parquet(run.verdicts, to_frame(Verdict, verdicts))
+    write_parquet(run.suspects, to_frame(Suspect, suspects))
     return run
+
+
+def make_suspect(problem: Problem, kind: SuspectKind = "teachers_agree") -> Suspect:
+    return Suspect(
+        problem_id=problem.problem_id, problem=problem.problem, reference=problem.reference, kind=kind,
+        answer="another", evidence="as the test says", source=problem.source, license=problem.license,
+    )  # fmt: skip
 
 
 def finish_run(recipe: Recipe, run: Run) -> dict[str, int]:

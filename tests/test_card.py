@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import yaml
 from loopback_hub import LoopbackHub
-from made_runs import finish_run, make_problem, make_recipe, make_run, make_trace
+from made_runs import finish_run, make_problem, make_recipe, make_run, make_suspect, make_trace
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -169,7 +169,7 @@ def test_every_slot_of_the_template_is_filled() -> None:
     assert set(re.findall(r"\[\[(\w+)\]\]", TEMPLATE.read_text(encoding="utf-8"))) == {
         "title", "purpose", "mix_rows", "repo", "main_mix", "match", "examples", "funnel", "version",
         "teacher_rows", "pass_rate_rows", "length_note", "length_rows", "left_out_rows", "source_rows",
-        "licence_note", "recipe",
+        "licence_note", "recipe", "judge_note", "suspects_note",
     }  # fmt: skip
 
 
@@ -407,3 +407,50 @@ def test_an_unknown_licence_is_not_in_the_head(tmp_path: Path) -> None:
     assert "license" not in found.head
     assert "No licence is stated, because that of made is unknown." in found.body
     assert tables(found.body)["licence"][1] == ["made", "unknown", "10"]
+
+
+@pytest.mark.parametrize(
+    ("fate", "told"),
+    [("leave_out", "No mix holds any of these problems."), ("keep", "The mixes may hold these problems all the")],
+)
+def test_references_that_look_wrong_are_told_with_what_became_of_them(
+    tmp_path: Path, fate: str, told: str
+) -> None:
+    first, second = PROBLEMS[:2]
+    suspects = [make_suspect(first), make_suspect(first, "unreadable"), make_suspect(second)]
+    run, recipe = (
+        make_run(tmp_path, PROBLEMS, TRACES, suspects=suspects),
+        make_recipe(MIXES, mixing={"suspect_references": fate}),
+    )
+    finish_run(recipe, run)
+
+    body = Made(recipe, run).body
+
+    assert (
+        "The references of 2 problems look wrong: 2 where two teachers or more agree on another answer, 1 where "
+        "the verifier cannot read it. The config `suspects` lists them with the evidence. "
+    ) in body
+    assert told in body
+    reasons = {why: n for _, why, n in tables(body)["why"]}
+    assert reasons.get("the reference looks wrong") == ("2" if fate == "leave_out" else None)
+
+
+def test_a_run_without_suspects_says_so(plain: Made) -> None:
+    assert "No reference looks wrong." in plain.body
+    assert "suspects" not in [config["config_name"] for config in plain.head["configs"]]
+
+
+def test_the_card_says_how_many_answers_a_judge_saw_and_that_they_count_nowhere(tmp_path: Path) -> None:
+    judge = {"engine": "openai", "model": "/srv/models/wise", "base_url": "http://10.0.0.7/v1"}
+    recipe, run = make_recipe(MIXES, verify={"judge": judge}), make_run(tmp_path, PROBLEMS, TRACES)
+    verdicts = pl.read_parquet(run.verdicts)
+    said = pl.when(pl.int_range(pl.len()) < 3).then(pl.lit("equivalent")).alias("judge_status")
+    verdicts.with_columns(said).write_parquet(run.verdicts)
+    finish_run(recipe, run)
+
+    card = Made(recipe, run).card
+
+    assert "3 answers that the verifier could not decide went to a judge, `wise` (equivalent 3)." in card
+    assert "no mix and no pass rate counts it" in card
+    assert "10.0.0.7" not in card
+    assert "/srv/models" not in card

@@ -206,7 +206,85 @@ def test_check_says_why(tmp_path: Path) -> None:
     done = mixdistill("check", "18", "She sells 9 * 2 = $18 a day.\nA: 18", "--json", cwd=tmp_path)
 
     verdict = json.loads(done.stdout)
+    assert list(verdict) == [
+        "status", "reference", "reference_read_as", "answer", "answer_read_as", "rule", "method", "reason",
+        "seconds",
+    ]  # fmt: skip
     assert (verdict["status"], verdict["answer"], verdict["rule"]) == ("correct", "18", "answer_line")
+
+
+def test_check_takes_what_the_comparison_needs(tmp_path: Path) -> None:
+    choice = mixdistill("check", "B", "Answer: (B) 12", "--answer-type", "choice", "--json", cwd=tmp_path)
+    wrong = mixdistill("check", "1", "2", "--leniency", "loose", cwd=tmp_path)
+
+    assert json.loads(choice.stdout)["status"] == "correct"
+    assert json.loads(choice.stdout)["reference_read_as"] is None
+    assert wrong.returncode == 2
+    assert "'strict', 'default', 'lenient'" in wrong.stderr
+
+
+def test_check_cannot_move_the_cursor(tmp_path: Path) -> None:
+    done = mixdistill("check", "1\x1b[2J", "Answer: 2\x1b[2J\u202e", cwd=tmp_path)
+
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\u202e" not in done.stdout
+
+
+def with_suspects(folder: Path) -> None:
+    """Changes the small recipe's traces so that both teachers say 100 to the first problem, 1 + 2."""
+    path = folder / "traces.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows[0] |= {"long": r"\boxed{100}", "short": "The answer is 100."}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_verify_prints_verdicts_by_teacher_and_by_rule(small_recipe: Path, tmp_path: Path) -> None:
+    with_suspects(tmp_path)
+    for stage in ("problems", "generate"):
+        mixdistill(stage, small_recipe, cwd=tmp_path)
+
+    done = mixdistill("verify", small_recipe, cwd=tmp_path)
+    told = json.loads(mixdistill("verify", small_recipe, "--json", cwd=tmp_path).stdout)
+
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["long", "30", "23", "76.7%", "7", "23.3%"] in lines
+    assert ["short", "30", "29", "96.7%", "1", "3.3%"] in lines
+    assert ["boxed", "59", "52", "88.1%", "7", "11.9%"] in lines
+    assert "References that look wrong: 1  (--audit lists them)" in done.stdout
+    assert list(told) == ["run", "stages", "verdicts", "judge", "reference_suspect", "examples"]
+    assert told["verdicts"]["teacher"][0] == {
+        "name": "long", "traces": 30, "statuses": {"correct": 23, "incorrect": 7}
+    }  # fmt: skip
+    assert [row["kind"] for row in told["reference_suspect"]] == ["teachers_agree"]
+    assert (told["judge"], told["examples"]) == ({}, [])
+
+
+def test_verify_shows_suspects_and_examples_on_request(small_recipe: Path, tmp_path: Path) -> None:
+    with_suspects(tmp_path)
+    for stage in ("problems", "generate"):
+        mixdistill(stage, small_recipe, cwd=tmp_path)
+    command: list[str | Path] = ["verify", small_recipe, "--audit", "--examples", "incorrect"]
+
+    done = mixdistill(*command, cwd=tmp_path)
+    told = json.loads(mixdistill(*command, "--json", cwd=tmp_path).stdout)
+    none = mixdistill("verify", small_recipe, "--examples", "timeout", cwd=tmp_path)
+
+    assert "evidence   2 of 2 teachers say 100 (long in 1 of 1, short in 1 of 1 samples); none says" in done.stdout
+    assert "reason     found 0 (rule boxed); the reference is 7; the numbers differ" in done.stdout
+    assert len(told["examples"]) == 8
+    assert {row["answer"] for row in told["examples"]} == {"0", "100"}
+    assert "No verdict is 'timeout'." in none.stdout
+
+
+def test_a_suspect_is_out_of_the_mixes_and_in_the_dataset(small_recipe: Path, tmp_path: Path) -> None:
+    with_suspects(tmp_path)
+
+    done = mixdistill("run", small_recipe, "--json", cwd=tmp_path)
+
+    result = json.loads(done.stdout)
+    assert result["stages"]["verify"]["counts"]["reference_suspect"] == 1
+    assert result["mixes"]["short"]["problems_left_out"]["the reference looks wrong"] == 1
+    assert result["stages"]["card"]["counts"]["suspects"] == 1
 
 
 def test_show_puts_the_traces_of_a_problem_side_by_side(small_recipe: Path, tmp_path: Path) -> None:
@@ -316,7 +394,7 @@ def test_a_changed_source_changes_what_the_card_says_was_left_out(small_recipe: 
 def test_a_negative_reference_can_be_checked(tmp_path: Path) -> None:
     done = mixdistill("check", "-3", "The answer is -3.", cwd=tmp_path)
 
-    assert done.stdout.startswith("status   correct\n")
+    assert done.stdout.splitlines()[0].split() == ["status", "correct"]
 
 
 def test_an_interrupted_verify_keeps_its_verdicts(small_run: tuple[Recipe, Run]) -> None:

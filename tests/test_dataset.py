@@ -10,14 +10,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from made_runs import finish_run, make_problem, make_recipe, make_run, make_trace
+from made_runs import finish_run, make_problem, make_recipe, make_run, make_suspect, make_trace
 
 import mixdistill
 from mixdistill.builders.mix import build_mixes
 from mixdistill.cards.dataset import build_dataset, dataset_files
 from mixdistill.errors import StorageError
 from mixdistill.recipe import Recipe
-from mixdistill.records import MixRow, Trace, Verdict, polars_schema
+from mixdistill.records import MixRow, Suspect, Trace, Verdict, polars_schema, to_frame
 from mixdistill.run import Run
 
 MIXES = {"long": {"long": 1.0}, "short": {"short": 1.0}, "mix-long": {"long": 0.2, "short": 0.8}}
@@ -288,3 +288,19 @@ def test_texts_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_dataset_that_is_not_there_yet_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"dataset: not there yet; run 'mixdistill card' first"):
         dataset_files(Run(tmp_path))
+
+
+def test_references_that_look_wrong_are_a_config_of_their_own(tmp_path: Path) -> None:
+    suspects = [make_suspect(PROBLEMS[0]), make_suspect(PROBLEMS[0], "unreadable")]
+    run = make_run(tmp_path / "run", PROBLEMS, TRACES, suspects=suspects)
+
+    rows = finish_run(RECIPE, run)
+    loaded = load(run.dataset, "suspects", tmp_path / "cache")
+
+    assert rows["suspects"] == 2
+    assert loaded.to_list() == to_frame(Suspect, suspects).to_dicts()
+    assert dict(loaded.features) == {name: feature(dtype) for name, dtype in polars_schema(Suspect).items()}
+
+
+def test_without_suspects_there_is_no_such_config(built: Run) -> None:
+    assert not (built.dataset / "data" / "suspects").exists()

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from made_runs import make_problem, make_recipe, make_run, make_trace
+from made_runs import make_problem, make_recipe, make_run, make_suspect, make_trace
 
 from mixdistill.builders.mix import Arm, Candidates, build_mixes, draw_contrast, largest_remainder
 from mixdistill.errors import MixdistillError, RecipeError
@@ -397,3 +397,58 @@ def test_a_part_with_no_share_asks_nothing_of_its_teacher() -> None:
 
     assert sorted(arms["short"].parts) == names(5)
     assert arms["short"].shares == {"short": 1.0}
+
+
+def test_problems_with_a_suspect_reference_are_left_out_and_counted(tmp_path: Path) -> None:
+    suspects = [make_suspect(PROBLEMS[3]), make_suspect(PROBLEMS[3], "unreadable"), make_suspect(PROBLEMS[8])]
+    run = make_run(tmp_path, PROBLEMS, BOTH, suspects=suspects)
+
+    frames = build(run)
+
+    assert [frame.height for frame in frames.values()] == [28] * 3
+    assert {PROBLEMS[3].problem_id, PROBLEMS[8].problem_id} & set(frames["long"]["problem_id"]) == set()
+    assert told(run, "mix-long")["problems_left_out"] == {"the reference looks wrong": 2}
+
+
+def test_problems_with_a_suspect_reference_stay_if_the_recipe_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH, suspects=[make_suspect(PROBLEMS[3])])
+
+    frames = build(run, mixing={"suspect_references": "keep"})
+
+    assert [frame.height for frame in frames.values()] == [30] * 3
+    assert told(run, "long")["problems_left_out"] == {}
+
+
+def test_leaving_suspects_out_moves_no_other_problem_to_another_part(tmp_path: Path) -> None:
+    all_of_them = build(make_run(tmp_path / "all", PROBLEMS, BOTH))["long"]
+    run = make_run(tmp_path / "some", PROBLEMS, BOTH, suspects=[make_suspect(PROBLEMS[3])])
+
+    rest = all_of_them.filter(pl.col("problem_id") != PROBLEMS[3].problem_id)
+    assert build(run)["long"].equals(rest)
+
+
+def test_a_mix_that_suspects_leave_empty_says_why(tmp_path: Path) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH, suspects=[make_suspect(problem) for problem in PROBLEMS])
+
+    with pytest.raises(
+        MixdistillError, match="; 30 more are left out for their references, see 'mixdistill verify"
+    ):
+        build(run)
+
+
+def test_a_run_that_was_not_audited_is_told_to_be(tmp_path: Path) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH)
+    run.suspects.unlink()
+
+    with pytest.raises(
+        MixdistillError, match=r"references.suspect.parquet: not there yet; run 'mixdistill verify'"
+    ):
+        build(run)
+
+
+def test_what_a_judge_says_brings_no_trace_into_a_mix(tmp_path: Path) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH, {BOTH[0].trace_id: "unparsable"})
+    verdicts = pl.read_parquet(run.verdicts).with_columns(pl.lit("equivalent").alias("judge_status"))
+    verdicts.write_parquet(run.verdicts)
+
+    assert PROBLEMS[0].problem_id not in build(run)["long"]["problem_id"]

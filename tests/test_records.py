@@ -73,7 +73,10 @@ def test_only_white_space_and_spelling_are_folded(one: str, other: str, same: bo
 
 
 def test_a_problem_whose_answers_are_compared_otherwise_is_another_one() -> None:
-    assert len({problem_id("p", "A", answer_type) for answer_type in get_args(AnswerType)}) == 3
+    answer_types = get_args(AnswerType)
+    assert len({problem_id("p", "A", answer_type) for answer_type in answer_types}) == len(answer_types)
+    ids = {problem_id("p", "A", "choice", grading) for grading in (None, '{"options": {"A": "1"}}', "{}")}
+    assert len(ids) == 3
 
 
 @pytest.mark.parametrize(
