@@ -98,8 +98,10 @@ def test_tests_say_what_failed(code: str, status: str, reason: str) -> None:
         ("import builtins\nbuiltins.AssertionError = ValueError\ndef f(x): return 1", "failed: assert f(2) == 4"),
         ("import json, os\njson.dumps = lambda *a, **k: ''\nos.write = print\ndef f(x): return 1",
          "failed: assert f(2) == 4"),
-        ("import sys\nfor frame in [sys._getframe(1)]:\n  frame.f_locals['steps'].clear()\n"
-         "  frame.f_locals['tests'].clear()\n  raise SystemExit", "the code: SystemExit"),
+        ("import sys\nfor value in list(sys._getframe(1).f_locals.values()):\n"
+         "  if hasattr(value, 'clear'): value.clear()", "assert f(2) == 4: NameError"),
+        ("import sys\nsys._getframe(1).f_locals['steps'] = lambda *given: []\ndef f(x): return 1",
+         "failed: assert f(2) == 4"),
         ("import threading, os\nthreading.Timer(0.05, os._exit, [0]).start()\n"
          "def f(x):\n  import time; time.sleep(1)", "the code ended before all tests had run (exit status 0)"),
     ],
@@ -213,6 +215,10 @@ def test_output_is_read_to_its_end_and_kept_in_part() -> None:
     done = run("import sys\nfor i in range(3000): sys.stdout.write('x' * 9999); sys.stderr.write('y' * 999)", 20)
 
     assert (done.exit_code, len(done.stdout), len(done.stderr)) == (0, 65_536, 65_536)
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @needs_sandbox

@@ -581,3 +581,119 @@ def test_only_the_rows_that_are_needed_are_read(hub: LoopbackHub) -> None:
     loaded = load_problems([ProblemSource(hub="tester/a"), ProblemSource(hub="tester/not-there")], limit=2)
 
     assert [problem.problem for problem in loaded.kept] == ["a0", "a1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem", "reference", "options", "why"),
+    [
+        ({"question": "q", "choices": ["x", "y"], "answer": 1}, "q\n\nA. x\nB. y", "B", ["x", "y"], "MMLU"),
+        ({"question": "q", "choices": ["x", "y"], "answer": "1"}, "q\n\nA. x\nB. y", "B", ["x", "y"], "from CSV"),
+        ({"question": "q", "choices": '["x", "y"]', "answer": 0}, "q\n\nA. x\nB. y", "A", ["x", "y"], "JSON text"),
+        ({"question": "q", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answer": "B"},
+         "q\n\nA. x\nB. y", "B", ["x", "y"], "ARC"),
+        ({"question": "q", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answer": "2"},
+         "q\n\nA. x\nB. y", "B", ["x", "y"], "ARC with numbers"),
+        ({"question": "q", "options": {"A": "x", "B": "y"}, "answer": "(b)"}, "q\n\nA. x\nB. y", "B", ["x", "y"],
+         "letters to texts"),
+        ({"question": "q", "options": ["x", "y"], "answer": "y "}, "q\n\nA. x\nB. y", "B", ["x", "y"], "the text"),
+        ({"question": "q", "options": ["2", "1", "0"], "answer": "1"}, "q\n\nA. 2\nB. 1\nC. 0", "B",
+         ["2", "1", "0"], "a text goes before a place"),
+        ({"question": "q", "options": [2, 1, 0], "answer": 0}, "q\n\nA. 2\nB. 1\nC. 0", "A", ["2", "1", "0"],
+         "a number is a place"),
+        ({"question": "(A) x (B) y?", "options": ["x", "y"], "answer": "B"}, "(A) x (B) y?", "B", ["x", "y"],
+         "the options stand there"),
+    ],
+)  # fmt: skip
+def test_a_choice_has_its_options_and_a_letter(
+    tmp_path: Path, row: object, problem: str, reference: str, options: list[str], why: str
+) -> None:
+    (kept,), dropped = load(tmp_path, row, answer_type="choice")
+
+    assert (kept.problem, kept.reference, dropped) == (problem, reference, []), why
+    assert json.loads(str(kept.grading)) == {"options": dict(zip("ABC", options, strict=False))}
+    assert kept.problem_id == problem_id(problem, reference, "choice", kept.grading)
+
+
+@pytest.mark.parametrize(
+    ("row", "detail"),
+    [
+        (
+            {"choices": ["x", "y"], "answer": 2},
+            "column 'choices' has no option that the reference 2 names; there are 2",
+        ),
+        ({"choices": ["x", "y"], "answer": -1}, "column 'choices' has no option that the reference -1 names"),
+        ({"choices": ["x", "y"], "answer": "z"}, "column 'choices' has no option that the reference 'z' names"),
+        ({"choices": ["x", "x"], "answer": "x"}, "column 'choices' has no option that the reference 'x' names"),
+        ({"choices": ["x"], "answer": 0}, "column 'choices' holds 1 options, not 2 to 26"),
+        ({"choices": "x, y", "answer": 0}, "column 'choices' is not JSON: "),
+        ({"choices": None, "answer": 0}, "column 'choices' holds a NoneType, not a list or an object of options"),
+        (
+            {"choices": [["x"], ["y"]], "answer": 0},
+            "column 'choices' holds a list, not a list or an object of options",
+        ),
+    ],
+)
+def test_a_choice_that_cannot_be_read_is_dropped(tmp_path: Path, row: dict[str, object], detail: str) -> None:
+    good = {"question": "p", "choices": ["x", "y"], "answer": 0}
+
+    loaded = load(tmp_path, good, {"question": "q"} | row, answer_type="choice")
+
+    (dropped,) = loaded.dropped
+    assert (dropped.place, dropped.reason, dropped.detail[: len(detail)]) == ("p.jsonl:2", "wrong_type", detail)
+
+
+def test_a_choice_without_a_column_of_options_stays_as_it_is(tmp_path: Path) -> None:
+    (kept,), _ = load(tmp_path, {"question": "(A) 1 (B) 2", "answer": "B"}, answer_type="choice")
+
+    assert (kept.problem, kept.reference, kept.grading) == ("(A) 1 (B) 2", "B", None)
+
+
+@pytest.mark.parametrize("cell", [{"absolute": 0.01}, '{"absolute": 0.01}', {"absolute": 0.01, "relative": None}])
+def test_grading_is_taken_from_its_column(tmp_path: Path, cell: object) -> None:
+    row = {"problem": "p", "answer": "3.14", "how": cell}
+
+    (kept,), _ = load(tmp_path, row, answer_type="number", columns={"grading": "how"})
+
+    assert kept.grading == '{"absolute": 0.01}'
+    assert kept.problem_id == problem_id("p", "3.14", "number", kept.grading)
+
+
+def test_a_grading_that_is_no_object_is_dropped_and_an_empty_one_is_none(tmp_path: Path) -> None:
+    rows = [{"problem": f"p{i}", "answer": "1", "how": how} for i, how in enumerate((None, "[1]", 5, "{"))]
+
+    loaded = load(tmp_path, *rows, answer_type="number", columns={"grading": "how"})
+
+    assert [kept.grading for kept in loaded.kept] == [None]
+    assert [row.detail.partition(": ")[0] for row in loaded.dropped] == [
+        "column 'how' holds a list, not a JSON object",
+        "column 'how' holds a int, not a JSON object",
+        "column 'how' is not JSON",
+    ]
+
+
+def test_code_has_its_tests_and_keeps_its_lines(tmp_path: Path) -> None:
+    code = "def f():\n    return 1  #### 2"
+    row = {"prompt": "p", "code": code, "test_list": ["assert f() == 1", "assert f()"]}
+
+    (kept,), _ = load(tmp_path, row, answer_type="code", columns={"reference": "code"})
+
+    assert kept.reference == code
+    assert json.loads(str(kept.grading)) == {"tests": "assert f() == 1\nassert f()"}
+
+
+@pytest.mark.parametrize("name", ["n_queens", "tower_of_hanoi", "word_ladder", "calendar_arithmetic"])
+def test_generated_problems_carry_their_puzzle(name: str) -> None:
+    kept = generate({"reasoning_gym": name}, 3).kept
+
+    for problem in kept:
+        grading = json.loads(str(problem.grading))
+        assert problem.answer_type == "reasoning_gym"
+        assert (grading["dataset"], grading["entry"].keys()) == (name, {"answer", "metadata"})
+
+
+def test_generated_problems_may_be_mathematics() -> None:
+    source = {"generate": {"reasoning_gym": "chain_sum", "size": 2}, "answer_type": "math"}
+
+    kept = load_problems([ProblemSource.model_validate(source)]).kept
+
+    assert {(problem.answer_type, problem.grading) for problem in kept} == {("math", None)}

@@ -158,6 +158,8 @@ def test_an_unknown_key_is_named_with_its_line_and_the_near_match(
         ("file: problems.jsonl, ", "", "3: problems.0: needs exactly one of file, hub, generate"),
         ("file: problems.jsonl", "file: ~nobody-here/p.jsonl", "3: problems.0.file: ~nobody-here/p.jsonl: "),
         ("file: traces.jsonl", "file: traces.jsonl, hub: a/b", "5: teachers.long: needs exactly one of file, hub"),
+        ("license: mit", "answer_type: reasoning_gym",
+         "3: problems.0: answer_type reasoning_gym needs generate, or columns: {grading: ...}"),
         ("style: long", "style: medium", "5: teachers.long.style: Input should be 'long' or 'short'"),
         (", style: long", "", "5: teachers.long.style is missing"),
         ("engine: openai", "engine: opnai", "7: teachers.short.engine: no engine 'opnai'; did you mean 'openai'?"),
@@ -587,6 +589,25 @@ def test_a_recipe_is_not_copied_over_something_else(tmp_path: Path) -> None:
         copy_recipe("gsm8k-teachers", tmp_path / "file" / "below")
     assert copy_recipe("gsm8k-teachers", tmp_path / "empty")[0].is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{file: p.jsonl}", "math"),
+        ("{file: p.jsonl, answer_type: number, columns: {grading: g}}", "number"),
+        ("{file: p.jsonl, answer_type: reasoning_gym, columns: {grading: g}}", "reasoning_gym"),
+        ("{generate: {reasoning_gym: maze, size: 1}}", "reasoning_gym"),
+        ("{generate: {reasoning_gym: maze, size: 1}, answer_type: math}", "math"),
+        ("{file: p.jsonl, generate: null}", "math"),
+    ],
+)
+def test_generated_problems_are_scored_by_their_generator_unless_told_otherwise(
+    recipe: Path, source: str, expected: str
+) -> None:
+    rewrite(recipe, "{file: problems.jsonl, license: mit}", source)
+
+    assert load_recipe(str(recipe)).problems[0].answer_type == expected
 
 
 def test_a_recipe_cannot_be_changed(recipe: Path) -> None:

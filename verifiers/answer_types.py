@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from mixdistill.verifiers.equality import Equality
 from mixdistill.verifiers.equivalence import compare_quickly
-from mixdistill.verifiers.notation import LONGEST_ANSWER, Quantity, quantity, tidy, units_differ
+from mixdistill.verifiers.notation import LONGEST_ANSWER, Quantity, is_words, quantity, tidy, units_differ
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|emph|boxed)\s*\{([^{}]*)\}")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'"})
@@ -62,6 +62,8 @@ def compare_number(reference: str, answer: str, *, absolute: float | None, relat
     wanted, stated = _number(reference), _number(answer)
     if wanted is None:
         return Equality("unscored", "number", "the reference is not a number")
+    if stated is None and is_words(tidy(answer)):
+        return Equality("incorrect", "number", "the answer is words, the reference a number")
     if stated is None:
         return Equality("unparsable", "number", "the answer is not a number")
     if units_differ(wanted.unit, stated.unit):

@@ -26,19 +26,19 @@ _SIGNALS = {9: "killed", 11: "segmentation fault", 24: "out of CPU time", 25: "f
 # Runs the code, then each statement of the tests. What it needs is taken before the code can replace it.
 _ASSERTING = """\
 import ast, json, os, sys
-def _main(read=os.read, write=os.write, leave=os._exit, dumps=json.dumps):
+def _steps(code, tests):  # held by the loop over them and by no name, all made before the first one runs
+    yield from [("the code", compile(code, "<code>", "exec"))] + [
+        (ast.get_source_segment(tests, each) or "", compile(ast.Module([each], []), "<tests>", "exec"))
+        for each in ast.parse(tests).body
+    ]
+def _main(read=os.read, write=os.write, leave=os._exit, dumps=json.dumps, steps=_steps):
     verdict, token = int(sys.argv[1]), int(sys.argv[2])
     given = json.loads(sys.stdin.buffer.read())
-    tests = ast.parse(given["tests"]).body
-    sources = [ast.get_source_segment(given["tests"], each) or "" for each in tests]
-    steps = [compile(ast.Module([each], []), "<tests>", "exec") for each in tests]
     space = {"__name__": "__main__"}
     sys.argv[:] = ["code.py"]
     where = "the code"
     try:
-        exec(compile(given["code"], "<code>", "exec"), space)
-        for step, source in zip(steps, sources):
-            where = source
+        for where, step in steps(given["code"], given["tests"]):
             exec(step, space)
     except BaseException as error:
         kind, text = type(error).__name__, ""

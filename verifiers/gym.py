@@ -29,7 +29,7 @@ from mixdistill.verifiers.sandbox import Limits, run_in_sandbox, why_no_sandbox
 
 # Several answers are right and the scorer evaluates nothing: a test derives that from the installed source.
 SCORED = frozenset({
-    "cryptarithm", "family_relationships", "fraction_simplification", "group_anagrams", "jugs", "kakurasu",
+    "cryptarithm", "family_relationships", "group_anagrams", "jugs", "kakurasu",
     "knight_swap", "knights_knaves", "palindrome_generation", "palindrome_partitioning", "power_function",
     "prime_factorization", "quantum_lock", "shortest_path", "sokoban", "time_intervals", "tower_of_hanoi",
     "word_ladder",
@@ -55,7 +55,7 @@ TEXTS = frozenset({
     "rotate_matrix", "rotten_oranges", "self_reference", "sentence_reordering", "simple_equations",
     "simple_geometry", "spell_backward", "spiral_matrix", "string_insertion", "string_manipulation",
     "string_splitting", "string_synthesis", "sudoku", "survo", "syllogism", "tsumego", "word_sequence_reversal",
-    "word_sorting", "zebra_puzzles",
+    "word_sorting", "zebra_puzzles", "fraction_simplification",
 })  # fmt: skip
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 _SIGNS = {
@@ -175,7 +175,7 @@ def _compare_texts(reference: str, answer: str, grading: GymGrading) -> Equality
     """Equality with the one right text, or with one of those that the puzzle lists (n_queens)."""
     metadata = json.loads(grading.entry).get("metadata", {})
     listed = metadata.get("valid_answers") if isinstance(metadata, dict) else None
-    right = [reference, *(text for text in listed or [] if isinstance(text, str))]
+    right = [*_readings(reference), *(text for text in listed or [] if isinstance(text, str))]
     for text in _readings(answer):
         if any(_text_key(text) == _text_key(each) for each in right):
             return Equality("correct", "text", "the texts are the same")

@@ -261,7 +261,7 @@ def _compare(case: Case, reference: str, answer: str, leniency: Leniency) -> Equ
         return _compare_math(reference, answer, case.problem, leniency)
     grading = read_grading(case.answer_type, case.grading, case.problem)
     if isinstance(grading, str):
-        return Equality("unscored", "grading", f"grading: {grading}")
+        return Equality("unscored", "grading", grading)
     if isinstance(grading, ChoiceGrading):
         return compare_choice(reference, answer, options=grading.options)
     if isinstance(grading, NumberGrading):
