@@ -44,6 +44,8 @@ def test_leniency_is_passed_on() -> None:
     ("response", "finish_reason", "status"),
     [
         ("so far we have 18", "length", "truncated"),
+        ("The answer is 18", "length", "truncated"),  # it may have become 180
+        ("The answer is 18. Let me check", "length", "correct"),
         (r"so $18$", "length", "truncated"),
         (r"so \[18\]", "length", "truncated"),
         (r"\boxed{18", "length", "truncated"),

@@ -1,7 +1,7 @@
 """Evaluates trees in ball arithmetic: a number with a bound on its error, by python-flint's Arb.
 
 Goes in: a tree (`latex`) and values for its variables. Comes out: a ball that holds the true value, or Undefined.
-`Reals` knows real values only, `Complexes` the principal branch and matrices. Nothing here can run long: powers
+Nothing here can run long: powers
 are bounded, and the time of an operation depends on the precision alone. Method: F. Johansson, "Arb: efficient
 arbitrary-precision midpoint-radius interval arithmetic", IEEE Transactions on Computers, 2017.
 """
@@ -12,8 +12,8 @@ from typing import Any
 from flint import acb, acb_mat, arb, fmpq, fmpz
 
 from mixdistill.records import digest
-from mixdistill.verifiers.exact import Point, Undefined, common_of, exact_at, exact_value, rational
-from mixdistill.verifiers.latex import Node
+from mixdistill.verifiers.exact import Point, Undefined, common_of, exact_at, rational
+from mixdistill.verifiers.nodes import Node
 from mixdistill.verifiers.trees import canonical, free_names
 
 # A real or complex ball, or a matrix of complex ones; operators between them are the library's own.
@@ -22,17 +22,21 @@ Ball = Any
 # Exponents beyond this make numbers whose size alone fills memory.
 _LARGEST_EXPONENT_BITS = 64
 _MOST_SUMMANDS = 2_000
+_HIGHEST_MATRIX_POWER = 64
 
 
 class Field:
-    """Values of trees at one point; `span` is the largest size in bits of any number on the way."""
+    """Values of trees at one point: real ones (`arb`), or complex ones on the principal branch (`acb`).
 
-    unit: type[arb] | type[acb] = arb
+    Among real values, what is not real has none, and an odd root of a negative number is negative. Matrices are
+    complex. `span` is the largest size in bits of any number on the way.
+    """
 
-    def __init__(self, point: Point) -> None:
+    def __init__(self, unit: type[arb] | type[acb], point: Point) -> None:
+        self.unit = unit
+        self.span = 0
         self._point = point
         self._bound: dict[str, Ball] = {}
-        self.span = 0
 
     def value(self, node: Node) -> Ball:
         """The ball that holds the value; raises Undefined."""
@@ -57,13 +61,11 @@ class Field:
     def _measure(self, ball: arb | acb) -> None:
         if not ball.is_finite():
             raise Undefined("not finite")
-        size = ball.abs_upper() if isinstance(ball, arb) else abs(ball).abs_upper()
+        size = abs(ball).abs_upper()
         if size == 0:
             return
         mantissa, exponent = size.mid().man_exp()
-        bits = int(exponent) + int(mantissa).bit_length()
-        if abs(bits) > self.span:
-            self.span = abs(bits)
+        self.span = max(self.span, abs(int(exponent) + int(mantissa).bit_length()))
 
     def _constant(self, name: str) -> Ball:
         if name == "pi":
@@ -76,72 +78,25 @@ class Field:
             return acb(0, 1)
         raise Undefined(f"{name} is no number")
 
-    def power(self, base: Ball, exponent: Ball, rational: fmpq | None) -> Ball:
-        """The power by the rules of the field; `rational` is the exponent, where it is a fraction."""
-        raise NotImplementedError
-
-    def call(self, name: str, arguments: list[Ball]) -> Ball:
-        """The value of a known function."""
-        function = _FUNCTIONS.get(name)
-        if function is None or any(isinstance(argument, acb_mat) for argument in arguments):
-            raise Undefined(f"{name} is not evaluated")
-        return function(*arguments)
-
     def with_bound(self, name: str, value: Ball, body: Node) -> Ball:
         """The value of the body where the name has this value."""
-        outer = self._bound.get(name)
-        self._bound[name] = value
+        outer = self._bound, self._point
+        self._bound = self._bound | {name: value}
+        self._point = {other: at for other, at in self._point.items() if other != name}
         try:
             return self.value(body)
         finally:
-            if outer is None:
-                del self._bound[name]
-            else:
-                self._bound[name] = outer
+            self._bound, self._point = outer
+
+    def unknown(self, node: Node) -> Ball:
+        """A number that hangs on nothing but how the node is written."""
+        if self._bound:
+            raise Undefined("an integral inside of a sum")
+        return self.unit(_random(repr(canonical(node))))
 
     def exact(self, node: Node) -> fmpq | None:
-        """The fraction that a tree is, where its bound variables are not in it."""
-        return exact_value(node) if not self._point or not free_names(node) else exact_at(node, self._point)
-
-
-class Reals(Field):
-    """Real values only: what is not real has none, and an odd root of a negative number is negative."""
-
-    unit = arb
-
-    def power(self, base: Ball, exponent: Ball, rational: fmpq | None) -> Ball:
-        if not isinstance(base, arb) or not isinstance(exponent, arb):
-            raise Undefined("a matrix")
-        if rational is not None and int(rational.q) == 1:
-            if base.contains(0) and int(rational.p) <= 0:
-                raise Undefined("a power of zero")
-            return base ** fmpz(int(rational.p))
-        if base > 0 or (base >= 0 and exponent > 0):
-            return base**exponent
-        if base < 0 and rational is not None and int(rational.q) % 2:
-            root = (-base) ** exponent
-            return -root if int(rational.p) % 2 else root
-        raise Undefined("a root of a negative number")
-
-
-class Complexes(Field):
-    """Complex values on the principal branch; matrices, too."""
-
-    unit = acb
-
-    def power(self, base: Ball, exponent: Ball, rational: fmpq | None) -> Ball:
-        whole = rational is not None and int(rational.q) == 1
-        if isinstance(base, acb_mat):
-            if not whole or rational is None or abs(int(rational.p)) > 64 or base.nrows() != base.ncols():
-                raise Undefined("this power of a matrix")
-            return base ** int(rational.p) if rational > 0 else base.inv() ** -int(rational.p)
-        if whole and rational is not None:
-            if base.contains(0) and int(rational.p) <= 0:
-                raise Undefined("a power of zero")
-            return base ** fmpz(int(rational.p))
-        if base.contains(0):
-            raise Undefined("a power of zero")
-        return base**exponent
+        """The fraction that a tree is at this point; None where a bound variable stands in it."""
+        return exact_at(node, self._point)
 
 
 def _sum(field: Field, node: Node) -> Ball:
@@ -156,9 +111,8 @@ def _multiply(field: Field, node: Node) -> Ball:
     for operand in node.operands[1:]:
         factor = field.value(operand)
         # A matrix stands left of a number in this library, and a vector of one row or column is no number.
-        total = (
-            factor * total if isinstance(factor, acb_mat) and not isinstance(total, acb_mat) else total * factor
-        )
+        scales = isinstance(factor, acb_mat) and not isinstance(total, acb_mat)
+        total = factor * total if scales else total * factor
     return total
 
 
@@ -166,15 +120,46 @@ def _raise(field: Field, node: Node) -> Ball:
     base, exponent = node.operands
     rational = field.exact(exponent)
     above = field.value(exponent) if rational is None else field.unit(rational)
-    if (
-        rational is not None
-        and max(int(rational.p).bit_length(), int(rational.q).bit_length()) > _LARGEST_EXPONENT_BITS
-    ):
+    if rational is not None and max(map(_bits, (rational.p, rational.q))) > _LARGEST_EXPONENT_BITS:
         raise Undefined("a power too large to compute")
     below = field.value(base)
-    if not isinstance(above, acb_mat) and abs(above).abs_upper() > arb(2) ** _LARGEST_EXPONENT_BITS:
+    if isinstance(above, acb_mat):
+        raise Undefined("a power of a matrix")
+    _check_exponent(above)
+    whole = int(rational.p) if rational is not None and rational.q == 1 else None
+    if isinstance(below, acb_mat):
+        return _matrix_power(below, whole)
+    if whole is not None and (whole > 0 or not below.contains(0)):
+        return below ** fmpz(whole)
+    if isinstance(below, arb) and isinstance(above, arb):
+        return _real_power(below, above, rational)
+    if below.contains(0):
+        raise Undefined("a power of zero")
+    return below**above
+
+
+def _bits(number: fmpz) -> int:
+    return int(number).bit_length()
+
+
+def _check_exponent(exponent: arb | acb) -> None:
+    if abs(exponent).abs_upper() > arb(2) ** _LARGEST_EXPONENT_BITS:
         raise Undefined("a power too large to compute")
-    return field.power(below, above, rational)
+
+
+def _real_power(base: arb, exponent: arb, rational: fmpq | None) -> arb:
+    if base > 0 or (base >= 0 and exponent > 0):
+        return base**exponent
+    if base < 0 and rational is not None and int(rational.q) % 2:
+        root = (-base) ** exponent
+        return -root if int(rational.p) % 2 else root
+    raise Undefined("a root of a negative number")
+
+
+def _matrix_power(base: acb_mat, exponent: int | None) -> acb_mat:
+    if exponent is None or abs(exponent) > _HIGHEST_MATRIX_POWER or base.nrows() != base.ncols():
+        raise Undefined("this power of a matrix")
+    return base**exponent if exponent > 0 else base.inv() ** -exponent
 
 
 def _call(field: Field, node: Node) -> Ball:
@@ -185,13 +170,17 @@ def _call(field: Field, node: Node) -> Ball:
         return matrix.det()
     if node.text in ("gcd", "lcm"):
         return _common(field, node)
-    return field.call(node.text, [field.value(operand) for operand in node.operands])
+    function = _FUNCTIONS.get(node.text)
+    arguments = [field.value(operand) for operand in node.operands]
+    if function is None or any(isinstance(argument, acb_mat) for argument in arguments):
+        raise Undefined(f"{node.text} is not evaluated")
+    return function(*arguments)
 
 
 def _common(field: Field, node: Node) -> Ball:
     values = [field.exact(operand) for operand in node.operands]
     if any(free_names(operand) for operand in node.operands) or None in values:
-        return _unknown(field, node)
+        return field.unknown(node)
     return field.unit(common_of(node.text, [v for v in values if v is not None]))
 
 
@@ -248,7 +237,7 @@ def _repeat(field: Field, node: Node) -> Ball:
     body, variable, lower, upper = node.operands
     start, end = field.exact(lower), field.exact(upper)
     if start is None or end is None or int(start.q) * int(end.q) != 1 or end - start >= _MOST_SUMMANDS:
-        return _unknown(field, node)
+        return field.unknown(node)
     adding = node.kind == "addition"
     total: Ball = field.unit(0 if adding else 1)
     for step in range(int(start.p), int(end.p) + 1):
@@ -257,34 +246,25 @@ def _repeat(field: Field, node: Node) -> Ball:
     return total
 
 
-def _unknown(field: Field, node: Node) -> Ball:
-    if field._bound:
-        raise Undefined("an integral inside of a sum")
-    return field.unit(_random(repr(canonical(node))))
-
-
 _EVALUATE: dict[str, Callable[[Field, Node], Ball]] = {
     "sum": _sum, "product": _multiply, "power": _raise, "call": _call, "factorial": _factorial,
     "binomial": _binomial, "mod": _modulo, "matrix": _matrix, "apply": _apply, "addition": _repeat,
-    "multiplication": _repeat, "integral": _unknown, "limit": _unknown, "derivative": _unknown,
+    "multiplication": _repeat, "integral": Field.unknown,
+    "limit": Field.unknown, "derivative": Field.unknown,
 }  # fmt: skip
 UNEVALUATED = frozenset({"addition", "multiplication", "integral", "limit", "derivative", "gcd", "lcm"})
-
-
-def _inverse_of(name: str) -> Callable[[Ball], Ball]:
-    return lambda x: getattr(1 / x, name)()
 
 
 # Written out, so that no name from a text ever becomes an attribute.
 _FUNCTIONS: dict[str, Callable[..., Ball]] = {
     "sin": lambda x: x.sin(), "cos": lambda x: x.cos(), "tan": lambda x: x.tan(), "cot": lambda x: x.cot(),
     "sec": lambda x: x.sec(), "csc": lambda x: x.csc(), "asin": lambda x: x.asin(), "acos": lambda x: x.acos(),
-    "atan": lambda x: x.atan(), "acot": _inverse_of("atan"), "asec": _inverse_of("acos"),
-    "acsc": _inverse_of("asin"), "sinh": lambda x: x.sinh(), "cosh": lambda x: x.cosh(),
+    "atan": lambda x: x.atan(), "acot": lambda x: (1 / x).atan(), "asec": lambda x: (1 / x).acos(),
+    "acsc": lambda x: (1 / x).asin(), "sinh": lambda x: x.sinh(), "cosh": lambda x: x.cosh(),
     "tanh": lambda x: x.tanh(), "coth": lambda x: x.coth(), "sech": lambda x: x.sech(),
     "csch": lambda x: x.csch(), "asinh": lambda x: x.asinh(), "acosh": lambda x: x.acosh(),
-    "atanh": lambda x: x.atanh(), "acoth": _inverse_of("atanh"), "asech": _inverse_of("acosh"),
-    "acsch": _inverse_of("asinh"), "exp": lambda x: _exponential(x), "ln": lambda x: x.log(),
+    "atanh": lambda x: x.atanh(), "acoth": lambda x: (1 / x).atanh(), "asech": lambda x: (1 / x).acosh(),
+    "acsch": lambda x: (1 / x).asinh(), "exp": lambda x: _exponential(x), "ln": lambda x: x.log(),
     "log": lambda x, base=None: x.log() if base is None else x.log() / base.log(),
     "log10": lambda x: x.log() / arb(10).log(), "log2": lambda x: x.log() / arb(2).log(),
     "sqrt": lambda x: x.sqrt(), "cbrt": lambda x: _cube_root(x), "abs": lambda x: abs(x),
@@ -295,8 +275,7 @@ _FUNCTIONS: dict[str, Callable[..., Ball]] = {
 
 
 def _exponential(x: arb | acb) -> Ball:
-    if abs(x).abs_upper() > arb(2) ** _LARGEST_EXPONENT_BITS:
-        raise Undefined("a power too large to compute")
+    _check_exponent(x)
     return x.exp()
 
 

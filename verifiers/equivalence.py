@@ -1,9 +1,9 @@
-r"""Says whether an answer is equal to the reference, by tiers: text, exact numbers, symbolic.
+r"""Says whether an answer is equal to the reference, by tiers: text, numbers, parts, values, algebra.
 
 Goes in: two texts, LaTeX or plain. Comes out: an Equality with a status, the tier that decided and why. The
-cheap tiers leave open what needs algebra; the symbolic tier reads both sides with our own parser, so that no
-text is ever evaluated as code. Pure functions: time and memory limits are set by `workers`. Strict by
-default: a rounded decimal is not the number it stands for, 3 is not "3, 4", 50% is 0.5 and not 50.
+cheap tiers leave open what has no value that can be computed, such as an integral; that is left to SymPy. Our
+own parser reads both sides, so that no text is ever evaluated as code. Pure functions: time and memory limits
+are set by `workers`. What may differ in digits and units is in `leniency`; 3 is never "3, 4", 50% never 50.
 """
 
 import re
@@ -17,9 +17,10 @@ from flint import fmpq
 from mixdistill.records import Leniency
 from mixdistill.verifiers.equality import Equality
 from mixdistill.verifiers.exact import exact_value
-from mixdistill.verifiers.latex import NEGATIVE_ONE, Node, Unreadable, parse
+from mixdistill.verifiers.latex import parse
 from mixdistill.verifiers.leniency import compare_quantities, is_rounding_of
 from mixdistill.verifiers.moments import moment
+from mixdistill.verifiers.nodes import NEGATIVE_ONE, Node
 from mixdistill.verifiers.notation import (
     LONGEST_ANSWER,
     choice_letter,
@@ -32,6 +33,7 @@ from mixdistill.verifiers.notation import (
 )
 from mixdistill.verifiers.sets import is_set, real_set
 from mixdistill.verifiers.shapes import RELATIONS, Shape, as_interval, assigned_name, shape
+from mixdistill.verifiers.tokens import Unreadable
 from mixdistill.verifiers.trees import common_logarithms
 from mixdistill.verifiers.values import Decision, compare_values, constant_factor
 
@@ -40,7 +42,6 @@ _MOST_PARTS = 60
 _DEEPEST = 6
 _COMMA, _POINT = re.compile(r"-?\d+,\d+"), re.compile(r"-?\d+\.\d+")
 _SYMMETRIC = frozenset({"=", r"\ne"})
-
 
 _Compare = Callable[[str, str], Equality | None]
 
@@ -61,8 +62,6 @@ def compare_quickly(reference: str, answer: str, leniency: Leniency = "default")
     wanted, stated = tidy(reference), tidy(answer)
     if not wanted:
         return Equality("unscored", "text", "the reference is empty")
-    if same_key(wanted) == same_key(stated):
-        return Equality("correct", "text", "the texts are the same")
     return _compare_parts(wanted, stated, partial(_compare_single_quickly, leniency=leniency))
 
 
@@ -136,11 +135,8 @@ def _compare_parts(wanted: str, stated: str, single: _Compare, depth: int = 0) -
 def _decimal_comma(wanted: str, stated: str) -> Equality | None:
     """Equality of 1,22 and 1.22, which half of the world writes for one another; None for anything else."""
     for comma, point in ((wanted, stated), (stated, wanted)):
-        if (
-            _COMMA.fullmatch(comma)
-            and _POINT.fullmatch(point)
-            and Fraction(comma.replace(",", ".")) == Fraction(point)
-        ):
+        is_pair = _COMMA.fullmatch(comma) and _POINT.fullmatch(point)
+        if is_pair and Fraction(comma.replace(",", ".")) == Fraction(point):
             return Equality("correct", "number", "the numbers are equal, with a decimal comma")
     return None
 
@@ -311,10 +307,9 @@ def _read_both(wanted: str, stated: str) -> tuple[Node, Node] | Equality:
     (bare, unit), (other, other_unit) = _without_unit(wanted), _without_unit(stated)
     if units_differ(unit, other_unit):
         return Equality("incorrect", "unit", f"the units {unit} and {other_unit} differ")
-    if unit == other_unit or not (unit and other_unit):
-        wanted, stated = (
-            (bare, other) if bare and other and not ('"' in bare or '"' in other) else (wanted, stated)
-        )
+    comparable = unit == other_unit or not (unit and other_unit)
+    if comparable and bare and other and '"' not in bare + other:
+        wanted, stated = bare, other
     try:
         first = parse(wanted)
     except Unreadable as error:

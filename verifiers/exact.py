@@ -9,7 +9,7 @@ from math import comb, factorial, gcd, lcm
 
 from flint import fmpq
 
-from mixdistill.verifiers.latex import Node
+from mixdistill.verifiers.nodes import Node
 
 Point = dict[str, fmpq]
 

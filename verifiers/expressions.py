@@ -1,9 +1,9 @@
-"""Builds SymPy expressions from parsed trees and says whether two are equal.
+"""Compares by SymPy what `values` leaves open: integrals, limits, derivatives, sums without end or by a letter.
 
-Equality is decided in three steps: the same expression; different values at some point, which is evidence
-against; a proof by simplification, or else the same values to 80 digits at all points. Sizes are limited
-before SymPy sees a power, a factorial or a binomial. This module imports SymPy and belongs in a worker
-process: some expressions take longer than anybody wants to wait.
+Goes in: two trees. SymPy looks for closed forms, which may hold functions that only it knows (erf, zeta). Equality
+is then decided in three steps: the same expression; different values at some point, which is evidence against; a
+proof by simplification, or else the same values to 80 digits at all points. Sizes are limited before SymPy sees
+them. This module imports SymPy and belongs in a worker process: some expressions take longer than anybody waits.
 """
 
 import random
@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import sympy as sp
 
 from mixdistill.verifiers.exact import exact_value
-from mixdistill.verifiers.latex import Node
+from mixdistill.verifiers.nodes import Node
 from mixdistill.verifiers.tokens import Unreadable
 
 # Digits that both sides are computed to, and the relative difference below which they count as the same.

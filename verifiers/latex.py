@@ -7,10 +7,10 @@ limits and derivatives (`operators`). Limits on length and nesting hold before a
 and relations are split off before (`shapes`).
 """
 
-import re
 from functools import lru_cache
-from typing import NamedTuple
 
+from mixdistill.verifiers.nodes import NEGATIVE_ONE, Node, inverse
+from mixdistill.verifiers.operators import read_derivative, read_matrix, read_operator
 from mixdistill.verifiers.tokens import (
     ACCENTS,
     COMMANDS,
@@ -23,13 +23,11 @@ from mixdistill.verifiers.tokens import (
     tokenize,
 )
 
-__all__ = ["Node", "Parser", "Unreadable", "parse"]
-
 # A level of nesting takes up to seven of the thousand calls that Python allows; a pair of parentheses is two
 # levels, a fraction in braces three.
 _MOST_LEVELS = 90
 
-_TIMES = frozenset({"*"})
+_TIMES = frozenset({"*", r"\times"})
 _OVER = frozenset({"/"})
 _MOD = frozenset({r"\mod", "mod"})
 _CLOSING = {
@@ -42,21 +40,6 @@ _FUNCTION_LETTERS = frozenset("fghFGH")
 _NO_FACTOR = frozenset(
     {"+", "-", "^", "_", ",", ")", "]", "}", "!", "=", "&", ":", ";", "'", "**", "%", "°", "*", "/"}
 )
-_MATRIX = re.compile(r"[a-zA-Z]?(?:small)?matrix|array")
-
-
-class Node(NamedTuple):
-    """An operation and its operands, or a leaf with its text."""
-
-    kind: str
-    """number, symbol, constant; sum, product, power, factorial, binomial, mod; call (of a known function),
-    apply (of an unknown one), matrix; addition, multiplication, integral, limit, derivative."""
-    operands: tuple["Node", ...] = ()
-    text: str = ""
-    "Digits of a number, name of a symbol, constant or function, `2x3` for a matrix, side of a limit."
-
-
-NEGATIVE_ONE = Node("number", text="-1")
 
 
 @lru_cache(maxsize=4096)
@@ -77,11 +60,6 @@ def parse(text: str) -> Node:
     if parser.peek():
         raise Unreadable(f"'{parser.peek()[:20]}' was not expected")
     return node
-
-
-def inverse(node: Node) -> Node:
-    """One over the node."""
-    return Node("power", (node, NEGATIVE_ONE))
 
 
 class Parser:
@@ -114,6 +92,14 @@ class Parser:
         if self.next() != token:
             raise Unreadable(f"a '{token}' is missing")
 
+    def inner(self, tokens: list[str]) -> Node:
+        """The tree of some of the tokens, all of them; raises Unreadable."""
+        parser = Parser(tokens)
+        node = parser.sum()
+        if parser.peek():
+            raise Unreadable(f"'{parser.peek()[:20]}' was not expected")
+        return node
+
     def sum(self) -> Node:
         """Terms up to whatever is no part of one."""
         self._descend()
@@ -136,6 +122,8 @@ class Parser:
             if token in _TIMES:
                 self.at += 1
                 factors.append(self._signed())
+                if token == r"\times" and all(map(_is_vector, factors[-2:])):
+                    raise Unreadable("a cross product is no product of numbers")
             elif token in _OVER:
                 self.at += 1
                 factors.append(inverse(self._signed()))
@@ -234,8 +222,6 @@ class Parser:
         if name in ("frac", "binom"):
             return self._fraction(name)
         if name in OPERATORS:
-            from mixdistill.verifiers.operators import read_operator
-
             return read_operator(self, name)
         if name in ACCENTS:
             return self._accented(name)
@@ -244,7 +230,7 @@ class Parser:
         if name in FUNCTIONS:
             return self._call(name)
         if token == r"\begin":
-            return self._matrix()
+            return read_matrix(self)
         if name in CONSTANTS and self.peek() not in ("_", "'"):
             return Node("constant", text=CONSTANTS[name])
         if name:
@@ -293,8 +279,6 @@ class Parser:
 
     def _fraction(self, name: str) -> Node:
         if name == "frac":
-            from mixdistill.verifiers.operators import read_derivative
-
             derivative = read_derivative(self)
             if derivative is not None:
                 return derivative
@@ -382,51 +366,21 @@ class Parser:
         if self.at >= len(self.tokens):
             raise Unreadable("a subscript is missing")
         if self.tokens[self.at] != "{":
-            return "_" + self._raw()
+            return "_" + self.raw()
         parts: list[str] = []
         depth = 0
         while self.at < len(self.tokens):
-            token = self._raw()
+            token = self.raw()
             depth += (token == "{") - (token == "}")
             if depth == 0:
                 return "_" + "".join(parts[1:])
             parts.append(token)
         raise Unreadable("a '}' is missing")
 
-    def _raw(self) -> str:
+    def raw(self) -> str:
+        """The next token, taken as it stands: no word is split."""
         self.at += 1
         return self.tokens[self.at - 1].strip('"').lstrip("\\")
-
-    def _matrix(self) -> Node:
-        environment = self._braced_name()
-        if not _MATRIX.fullmatch(environment):
-            raise Unreadable(f"'{environment[:20]}' is not known")
-        if environment == "array" and self.peek() == "{":
-            self._braced_name()
-        rows: list[list[Node]] = [[]]
-        while self.peek() not in (r"\end", ""):
-            rows[-1].append(self.sum())
-            if self.peek() == "&":
-                self.at += 1
-            elif self.peek() == "\\\\":
-                self.at += 1
-                if self.peek() != r"\end":
-                    rows.append([])
-        self.expect(r"\end")
-        self._braced_name()
-        if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
-            raise Unreadable("the rows of a matrix have different lengths")
-        cells = tuple(cell for row in rows for cell in row)
-        node = Node("matrix", cells, f"{len(rows)}x{len(rows[0])}")
-        return Node("call", (node,), "det") if environment == "vmatrix" else node
-
-    def _braced_name(self) -> str:
-        self.expect("{")
-        parts = []
-        while self.at < len(self.tokens) and self.tokens[self.at] != "}":
-            parts.append(self._raw())
-        self.expect("}")
-        return "".join(parts)
 
 
 def _command(token: str) -> str | None:
@@ -437,6 +391,10 @@ def _command(token: str) -> str | None:
 
 def _product(factors: list[Node]) -> Node:
     return factors[0] if len(factors) == 1 else Node("product", tuple(factors))
+
+
+def _is_vector(node: Node) -> bool:
+    return node.kind == "symbol" and node.text.startswith("vec(")
 
 
 def _is_minus_one(node: Node) -> bool:

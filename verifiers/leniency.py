@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from mixdistill.records import Leniency
 from mixdistill.verifiers.equality import Equality
-from mixdistill.verifiers.latex import Node
+from mixdistill.verifiers.nodes import Node
 from mixdistill.verifiers.notation import Quantity, unit_factor, units_differ
 from mixdistill.verifiers.values import number_value
 

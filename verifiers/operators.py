@@ -1,4 +1,4 @@
-r"""Reads sums, products, integrals, limits and derivatives, whose reach goes by rules of their own.
+r"""Reads sums, products, integrals, limits, derivatives and matrices, which have rules of their own.
 
 Goes in: a parser that stands behind \sum, \prod, \int, \lim or in front of the two halves of d/dx. Comes out:
 a Node whose operands are the body, the variable and the bounds. An integral reaches to its `dx`, wherever that
@@ -6,18 +6,23 @@ stands, also in a numerator; the others reach over one term. Nothing is summed o
 """
 
 import re
+from typing import TYPE_CHECKING
 
-from mixdistill.verifiers.latex import Node, Parser
+from mixdistill.verifiers.nodes import Node
 from mixdistill.verifiers.tokens import GREEK, Unreadable
+
+if TYPE_CHECKING:
+    from mixdistill.verifiers.latex import Parser
 
 _OPENING, _CLOSING = frozenset({"(", "[", "{", r"\{"}), frozenset({")", "]", "}", r"\}"})
 _KINDS = {"sum": "addition", "prod": "multiplication", "int": "integral", "lim": "limit"}
 _ONE = Node("number", text="1")
 _DIFFERENTIAL = re.compile(r"d[A-Za-z]")
+_MATRIX = re.compile(r"[a-zA-Z]?(?:small)?matrix|array")
 _DERIVATIVE = re.compile(r"(?:d|partial)(?:\^(\d))?([A-Za-z]?)/(?:d|partial)([A-Za-z]+)(?:\^(\d))?")
 
 
-def read_operator(parser: Parser, name: str) -> Node:
+def read_operator(parser: "Parser", name: str) -> Node:
     """The operator whose name was just read, with all that it reaches over."""
     kind = _KINDS[name]
     if kind == "limit":
@@ -28,18 +33,18 @@ def read_operator(parser: Parser, name: str) -> Node:
         if parser.next() == "_":
             lower = _script(parser)
         else:
-            upper = _parse(_script(parser))
+            upper = parser.inner(_script(parser))
     if kind == "integral":
-        bounds = (_parse(lower), upper) if lower and upper is not None else ()
+        bounds = (parser.inner(lower), upper) if lower and upper is not None else ()
         return _integral(parser, bounds)
     if "=" not in lower or upper is None:
         raise Unreadable(f"a \\{name} without bounds cannot be read")
     at = lower.index("=")
-    variable, start = _parse(lower[:at]), _parse(lower[at + 1 :])
+    variable, start = parser.inner(lower[:at]), parser.inner(lower[at + 1 :])
     return Node(kind, (parser.product(), _variable(variable), start, upper))
 
 
-def read_derivative(parser: Parser) -> Node | None:
+def read_derivative(parser: "Parser") -> Node | None:
     r"""The derivative of \frac{d}{dx} f or \frac{dy}{dx}, if this is one; the parser stands behind \frac."""
     ahead = parser.tokens[parser.at : parser.at + 16]
     if ahead[:1] != ["{"] or (ahead[1:2] and ahead[1] != r"\partial" and not ahead[1].startswith("d")):
@@ -58,7 +63,36 @@ def read_derivative(parser: Parser) -> Node | None:
     return Node("derivative", (body, Node("symbol", text=variable)), order or "1")
 
 
-def _limit(parser: Parser) -> Node:
+def read_matrix(parser: "Parser") -> Node:
+    r"""The matrix whose \begin was just read; the determinant of one between bars."""
+    environment = _braced_name(parser)
+    if not _MATRIX.fullmatch(environment):
+        raise Unreadable(f"'{environment[:20]}' is not known")
+    if environment == "array" and parser.peek() == "{":
+        _braced_name(parser)
+    rows: list[list[Node]] = [[]]
+    while parser.peek() not in (r"\end", ""):
+        rows[-1].append(parser.sum())
+        if parser.peek() == "&":
+            parser.at += 1
+        elif parser.peek() == "\\\\":
+            parser.at += 1
+            if parser.peek() != r"\end":
+                rows.append([])
+    parser.expect(r"\end")
+    _braced_name(parser)
+    if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
+        raise Unreadable("the rows of a matrix have different lengths")
+    cells = tuple(cell for row in rows for cell in row)
+    node = Node("matrix", cells, f"{len(rows)}x{len(rows[0])}")
+    return Node("call", (node,), "det") if environment == "vmatrix" else node
+
+
+def _braced_name(parser: "Parser") -> str:
+    return "".join(token.strip('"').lstrip("\\") for token in _script(parser))
+
+
+def _limit(parser: "Parser") -> Node:
     if parser.peek() != "_":
         raise Unreadable(r"a \lim without its variable cannot be read")
     parser.at += 1
@@ -71,10 +105,10 @@ def _limit(parser: Parser) -> Node:
         target, side = target[:-2], target[-1]
     elif target[-4:-1] in (["^", "{", "+"], ["^", "{", "-"]):
         target, side = target[:-4], target[-2]
-    return Node("limit", (parser.product(), _variable(_parse(variable)), _parse(target)), side)
+    return Node("limit", (parser.product(), _variable(parser.inner(variable)), parser.inner(target)), side)
 
 
-def _integral(parser: Parser, bounds: tuple[Node, ...]) -> Node:
+def _integral(parser: "Parser", bounds: tuple[Node, ...]) -> Node:
     """The body up to the end of the enclosing brackets, without its dx."""
     end, depth = parser.at, 0
     while end < len(parser.tokens):
@@ -85,7 +119,7 @@ def _integral(parser: Parser, bounds: tuple[Node, ...]) -> Node:
         end += 1
     body, variable, rest = _without_differential(parser.tokens[parser.at : end])
     parser.at = end - rest
-    integrand = _parse(body) if body else _ONE
+    integrand = parser.inner(body) if body else _ONE
     return Node("integral", (integrand, variable, *bounds))
 
 
@@ -113,7 +147,7 @@ def _without_differential(tokens: list[str]) -> tuple[list[str], Node, int]:
     return split, Node("symbol", text="x"), 0
 
 
-def _script(parser: Parser) -> list[str]:
+def _script(parser: "Parser") -> list[str]:
     """The tokens of a subscript or a group: of a pair of braces, or a single one."""
     if parser.peek() != "{":
         return [parser.next()]
@@ -125,14 +159,6 @@ def _script(parser: Parser) -> list[str]:
         if depth == 0:
             return parser.tokens[start + 1 : parser.at - 1]
     raise Unreadable("a '}' is missing")
-
-
-def _parse(tokens: list[str]) -> Node:
-    inner = Parser(list(tokens))
-    node = inner.sum()
-    if inner.peek():
-        raise Unreadable(f"'{inner.peek()[:20]}' was not expected")
-    return node
 
 
 def _variable(node: Node) -> Node:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from mixdistill.verifiers.latex import parse
-from mixdistill.verifiers.shapes import Shape, as_interval, cut, shape, wraps
+from mixdistill.verifiers.shapes import MEMBER, Shape, as_interval, cut, outside, shape, wraps
 from mixdistill.verifiers.tokens import Unreadable
 from mixdistill.verifiers.values import number_value
 
@@ -20,7 +20,6 @@ _OPERATORS = re.compile(r"\\(?:cup|cap|setminus)(?![A-Za-z])|\\(?=\s*\\\{)|\\bac
 _JOINTS = re.compile(r"[,;]|\band\b|\bor\b|\\(?:land|wedge|lor|vee)(?![A-Za-z])")
 _UNION = frozenset({"or", r"\lor", r"\vee"})
 _BOTH = frozenset({"and", r"\land", r"\wedge"})
-_MEMBER = re.compile(r"^(?:[A-Za-z]|\\[a-z]+)\s*\\in(?![A-Za-z])\s*")
 _BUILDER = re.compile(r"^\\\{\s*[A-Za-z]\s*(?:\\in\s*\\?R\s*)?(?:\||:|\\mid(?![A-Za-z]))(.*)\\\}$")
 _REALS = frozenset({"R", r"\R", r"\Re", "{R}", "all real numbers", '"all real numbers"', "all reals"})
 _QUOTED = re.compile(r'" *(and|or) *"')
@@ -54,7 +53,7 @@ def real_set(text: str) -> RealSet | None:
     >>> real_set("x < 2 or x > 5") == real_set(r"(-\infty,2) \cup (5,\infty)")
     True
     """
-    text = _MEMBER.sub("", _QUOTED.sub(r" \1 ", text.strip())).strip()
+    text = MEMBER.sub("", _QUOTED.sub(r" \1 ", text.strip())).strip()
     builder = _BUILDER.match(text)
     if builder:
         return real_set(builder.group(1))
@@ -62,13 +61,8 @@ def real_set(text: str) -> RealSet | None:
         return _LINE
     pieces = cut(text, _OPERATORS)
     if len(pieces) > 1:
-        return _operated(pieces, [mark.group() for mark in outside_marks(text, _OPERATORS)])
-    if (
-        text[:1] == "("
-        and text[-1:] == ")"
-        and wraps(text, "(", ")")
-        and any(m in text for m in (r"\c", r"\setm"))
-    ):
+        return _operated(pieces, [mark.group() for mark in outside(text, _OPERATORS)])
+    if wraps(text, "(", ")") and _OPERATORS.search(text):
         return real_set(text[1:-1])
     return _simple(text)
 
@@ -105,7 +99,7 @@ def _simple(text: str) -> RealSet | None:
 
 def _conditions(text: str) -> RealSet | None:
     r"""Inequalities and points: "or" joins them, "and" cuts; commas cut where something is left."""
-    marks = [mark.group() for mark in outside_marks(text, _JOINTS)]
+    marks = [mark.group() for mark in outside(text, _JOINTS)]
     parts = [piece for piece in cut(text, _JOINTS) if piece]
     names = {
         match.group() for piece in parts for match in re.finditer(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])", piece)
@@ -201,10 +195,3 @@ def _complement(one: RealSet) -> RealSet:
 
 def _intersection(one: RealSet, other: RealSet) -> RealSet:
     return _complement(_union(_complement(one), _complement(other)))
-
-
-def outside_marks(text: str, mark: re.Pattern[str]) -> list[re.Match[str]]:
-    """The marks outside of all brackets."""
-    from mixdistill.verifiers.shapes import outside
-
-    return list(outside(text, mark))

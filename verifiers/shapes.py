@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from mixdistill.verifiers.moments import moment
+
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _SEPARATORS = re.compile(r"[,;]|(?<!\\)\band\b|(?<!\\)\bor(?=\b|[A-Z]\()")
 _SEMICOLONS, _ORS, _COLON = re.compile(";"), re.compile(r"\bor\b"), re.compile(r":(?!=)")
-_TIME = re.compile(r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:\s*\"?\s*[aApP]\.?[mM]\.?\"?)?")
 _RELATIONS = re.compile(r"\\(?:le|ge|ne|lt|gt|approx|equiv)(?![A-Za-z])|<=|>=|!=|[<>=]")
 _RELATION_NAMES = {
     "<=": r"\le", ">=": r"\ge", "!=": r"\ne", r"\lt": "<", r"\gt": ">", r"\approx": "=", r"\equiv": "=",
@@ -32,7 +33,8 @@ _NAME = re.compile(
     rf"|{_LETTERS}{_SUB}\s*[:/]\s*{_LETTERS}{_SUB}"
 )
 _UNION = re.compile(r"\\cup(?![A-Za-z])")
-_MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*")
+MEMBER = re.compile(r"^(?:[A-Za-z]|\\[a-z]+)\s*\\in(?![A-Za-z])\s*")
+"The name in front of the set that it is an element of."
 
 RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne"})
 
@@ -54,7 +56,7 @@ def shape(text: str) -> Shape:
     >>> shape("(1, 2]").kind, shape(r"\{1, 2\}").parts, shape("1,234").kind, shape("3, 4").kind
     ('(]', ('1', '2'), 'single', 'list')
     """
-    text = _MEMBER.sub("", _strip_braces(text.strip()))
+    text = MEMBER.sub("", _strip_braces(text.strip()))
     if text in (r"\emptyset", r"\{\}", r"\{ \}"):
         return Shape("set", ())
     matrix = _MATRIX.fullmatch(text)
@@ -130,7 +132,7 @@ def _plus_minus(text: str) -> Shape | None:
 def _ratio(text: str) -> Shape | None:
     """The parts of 3:4:5; a time of day is one value."""
     parts = cut(text, _COLON)
-    if len(parts) < 2 or not all(parts) or _TIME.fullmatch(text):
+    if len(parts) < 2 or not all(parts) or moment(text) is not None:
         return None
     return Shape("ratio", parts)
 
@@ -161,6 +163,7 @@ def _signs(text: str) -> list[str]:
 
 
 def outside(text: str, mark: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """The marks that stand outside of all brackets and quotes."""
     depth, at = 0, 0
     for match in mark.finditer(text):
         between = text[at : match.start()]

@@ -58,7 +58,7 @@ _SYNONYMS = {
     "Im": "im", "tfrac": "frac", "dfrac": "frac", "cfrac": "frac", "exponentialE": "e", "imaginaryI": "i",
     "imaginaryJ": "i", "differentialD": "d", "lgroup": "(", "rgroup": ")", "lparen": "(", "rparen": ")",
     "lbrack": "[", "rbrack": "]", "lbrace": r"\{", "rbrace": r"\}", "ulcorner": r"\lceil",
-    "urcorner": r"\rceil", "llcorner": r"\lfloor", "lrcorner": r"\rfloor", "ast": "*", "cdot": "*", "times": "*",
+    "urcorner": r"\rceil", "llcorner": r"\lfloor", "lrcorner": r"\rfloor", "ast": "*", "cdot": "*",
     "bullet": "*", "centerdot": "*", "div": "/", "bmod": r"\mod", "rightarrow": r"\to", "longrightarrow": r"\to",
     "Rightarrow": r"\to", "Longrightarrow": r"\to", "arccos": "acos", "iint": "int", "oint": "int", "slash": "/",
     "thinspace": "", "thickspace": "", "medspace": "", "colon": ":", "vert": "|", "mid": "|", "dbinom": "binom",

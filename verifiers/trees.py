@@ -3,7 +3,7 @@
 from flint import fmpq
 
 from mixdistill.verifiers.exact import exact_value, rational
-from mixdistill.verifiers.latex import Node
+from mixdistill.verifiers.nodes import Node
 
 
 def canonical(node: Node) -> Node:

@@ -2,8 +2,7 @@
 
 Goes in: two trees (`latex`). Comes out: equal, different, or None where values cannot tell. A constant of
 whole numbers is computed exactly. Everything else is evaluated at the same random points on both sides in ball
-arithmetic (python-flint's Arb; F. Johansson, "Arb: efficient arbitrary-precision midpoint-radius interval
-arithmetic", 2017): balls apart are a proof of difference, balls that agree to a hundred digits at all points,
+arithmetic (`balls`): balls apart are a proof of difference, balls that agree to a hundred digits at all points,
 with room for the largest number inside, are taken as equality. Real values count first, so that a square root
 is compared where it is real; complex ones only where no real one exists. Nothing here can run long: powers
 are bounded, and the time of an operation depends on the precision alone.
@@ -14,11 +13,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from flint import acb_mat, arb, ctx, fmpq
+from flint import acb, acb_mat, arb, ctx, fmpq
 
-from mixdistill.verifiers.balls import UNEVALUATED, Ball, Complexes, Field, Reals
+from mixdistill.verifiers.balls import UNEVALUATED, Ball, Field
 from mixdistill.verifiers.exact import Point, Undefined, exact_value
-from mixdistill.verifiers.latex import Node
+from mixdistill.verifiers.nodes import Node
 from mixdistill.verifiers.trees import free_names, kinds_in, numbers_in
 
 # Bits that both sides are computed to, and to which they must agree. e^(pi sqrt 163) is within 2^-99, relative
@@ -69,10 +68,10 @@ def constant_factor(first: Node, second: Node) -> int:
     with _LOCK, ctx.workprec(_BITS):
         for point in _points(names, 1):
             try:
-                above, below = Reals(point).value(first), Reals(point).value(second)
+                above, below = Field(arb, point).value(first), Field(arb, point).value(second)
             except Undefined:
                 continue
-            if not (isinstance(above, arb) and isinstance(below, arb)) or below.contains(0):
+            if below.contains(0):
                 continue
             ratios.append(above / below)
             if _differ(ratios[0], ratios[-1]):
@@ -88,10 +87,10 @@ def number_value(node: Node) -> arb | None:
         return None
     with _LOCK, ctx.workprec(_BITS):
         try:
-            value = Reals({}).value(node)
+            value: arb = Field(arb, {}).value(node)
         except Undefined:
             return None
-        return value if isinstance(value, arb) and value.is_finite() else None
+        return value if value.is_finite() else None
 
 
 def _compare_balls(first: Node, second: Node) -> Decision | None:
@@ -100,39 +99,39 @@ def _compare_balls(first: Node, second: Node) -> Decision | None:
     unknown = bool((one | other) & UNEVALUATED)
     bars_on_one_side = ("abs" in one) != ("abs" in other)
     piecewise = 3 if (one | other) & _PIECEWISE and names else 1
-    stages: list[tuple[type[Field], Sequence[Point]]] = []
+    stages: list[tuple[type[arb] | type[acb], Sequence[Point]]] = []
     if "i" not in one | other and "matrix" not in one | other:
-        stages.append((Reals, list(_points(names, piecewise, numbers_in(first) + numbers_in(second)))))
+        stages.append((arb, list(_points(names, piecewise, numbers_in(first) + numbers_in(second)))))
         if names:
-            stages.append((Reals, [dict.fromkeys(names, fmpq(n)) for n in _WHOLE_NUMBERS]))
-    stages.append((Complexes, list(_points(names, 1))))
-    for field, points in stages:
-        verdict = _agree(first, second, field, points)
+            stages.append((arb, [dict.fromkeys(names, fmpq(n)) for n in _WHOLE_NUMBERS]))
+    stages.append((acb, list(_points(names, 1))))
+    for unit, points in stages:
+        verdict = _agree(first, second, unit, points)
         if verdict is False:
             return None if unknown else Decision(False, "numeric")
-        if verdict and field is Reals and names and bars_on_one_side:
+        if verdict and unit is arb and names and bars_on_one_side:
             # ln|x| is ln x where both are real; what tells them apart is where only one is.
-            verdict = _agree(first, second, Complexes, list(_points(names, 1))) is not False
+            verdict = _agree(first, second, acb, list(_points(names, 1))) is not False
             return Decision(verdict, "numeric")
         if verdict:
             return Decision(True, "numeric")
     return None
 
 
-def _agree(first: Node, second: Node, field: "type[Field]", points: Sequence[Point]) -> bool | None:
+def _agree(first: Node, second: Node, unit: type[arb] | type[acb], points: Sequence[Point]) -> bool | None:
     """Whether values agree at enough of the points; None if too few can be computed."""
     agreed = 0
     for point in points:
-        same = _agree_at(first, second, field, point, _BITS)
+        same = _agree_at(first, second, unit, point, _BITS)
         if same is False:
             return False
         agreed += same is True
     return True if agreed >= min(_ENOUGH, len(points)) else None
 
 
-def _agree_at(first: Node, second: Node, field: "type[Field]", point: Point, bits: int) -> bool | None:
+def _agree_at(first: Node, second: Node, unit: type[arb] | type[acb], point: Point, bits: int) -> bool | None:
     with ctx.workprec(bits):
-        evaluator = field(point)
+        evaluator = Field(unit, point)
         try:
             value, other = evaluator.value(first), evaluator.value(second)
         except Undefined:
@@ -149,7 +148,7 @@ def _agree_at(first: Node, second: Node, field: "type[Field]", point: Point, bit
     if bits >= needed and close:
         return True
     again = max(needed, 4 * bits) if bits >= needed else needed
-    return _agree_at(first, second, field, point, again) if again <= _MOST_BITS else None
+    return _agree_at(first, second, unit, point, again) if again <= _MOST_BITS else None
 
 
 def _pairs(value: Ball, other: Ball) -> list[tuple[Ball, Ball]] | None:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import cache
 from itertools import islice
 from typing import NamedTuple
@@ -40,6 +40,8 @@ _BATCH = 128
 _WINDOW = 64
 # Comparisons that are remembered; the samples of a problem repeat their answers.
 _REMEMBERED = 50_000
+# Rules whose answers have an end of their own.
+_CLOSED_RULES = frozenset({"boxed", "answer_tag", "code_block", "given"})
 # Starting and ending a sandbox, beside the limit of the tests in it.
 _SANDBOX_SECONDS = 5.0
 _ASKS_FOR_PERCENT = re.compile(r"percent|%", re.IGNORECASE)
@@ -131,9 +133,11 @@ def verify_many(
     number ahead. Worker processes end with the iterator.
     """
     processes = processes or os.cpu_count() or 1
-    judges = Workers(judge_batch, processes=processes) if processes > 1 else None
-    provers = _open_provers(processes)
-    with closing(provers), closing(judges or provers):
+    with ExitStack() as opened:
+        provers = opened.enter_context(closing(_open_provers(processes)))
+        judges = None
+        if processes > 1:
+            judges = opened.enter_context(closing(Workers(judge_batch, processes=processes)))
         yield from _Stream(judges, provers, leniency, timeout_seconds).judgements(cases)
 
 
@@ -194,7 +198,7 @@ class _Stream:
             return batch.future.result().value
         except (TimeoutError, WorkerDied, CallFailed) as error:
             if len(batch.cases) == 1:
-                return [_broken(batch.cases[0], error, self._timeout_seconds)]
+                return [_broken(error, self._timeout_seconds)]
         alone = [self._start([case]) for case in batch.cases]
         return [self._results(single)[0] for single in alone]
 
@@ -236,7 +240,7 @@ def _judge(case: Case, leniency: Leniency) -> Judgement | _Open:
     """The judgement by the cheap tiers, or what needs a worker."""
     started = time.perf_counter()
     found = _find(case)
-    if found is None or (case.finish_reason == "length" and found.rule in WEAK_RULES):
+    if found is None or (case.finish_reason == "length" and _may_be_cut(found, case.response)):
         return _without_answer(case, time.perf_counter() - started)
     reference = find_reference(case.reference) if case.answer_type in ("math", "number") else case.reference
     equality = _compare(case, reference, found.answer, leniency)
@@ -244,6 +248,13 @@ def _judge(case: Case, leniency: Leniency) -> Judgement | _Open:
     if equality is None:
         return _Open(case, found, reference, seconds)
     return _explain(found, reference, equality, seconds)
+
+
+def _may_be_cut(found: FoundAnswer, response: str) -> bool:
+    """Whether the length limit may have cut the answer itself: a guess, or one that nothing closes or follows."""
+    if found.rule in WEAK_RULES:
+        return True
+    return found.rule not in _CLOSED_RULES and response.rstrip().endswith(found.answer)
 
 
 def _find(case: Case) -> FoundAnswer | None:
@@ -292,7 +303,7 @@ def decide(
     reference: str, answer: str, answer_type: AnswerType, grading: str | None, leniency: Leniency
 ) -> Equality:
     """What the expensive tiers say: algebra, a puzzle's scorer, or the tests of code. Runs in a worker process."""
-    settings = read_grading(answer_type, grading) if answer_type != "math" else None
+    settings = read_grading(answer_type, grading)
     if isinstance(settings, CodeGrading):
         return Equality(*run_tests(answer, settings))
     if isinstance(settings, GymGrading):
@@ -304,9 +315,9 @@ def decide(
 
 def _submit(entry: _Open, provers: Workers[Equality], leniency: Leniency, timeout_seconds: float) -> _Pending:
     case = entry.case
-    if case.answer_type == "code":  # the tests have a limit of their own, which is stated with them
-        settings = read_grading("code", case.grading)
-        timeout_seconds = max(timeout_seconds, getattr(settings, "timeout_seconds", 0.0) + _SANDBOX_SECONDS)
+    settings = read_grading(case.answer_type, case.grading)
+    if isinstance(settings, CodeGrading):  # the tests have a limit of their own, which is stated with them
+        timeout_seconds = max(timeout_seconds, settings.timeout_seconds + _SANDBOX_SECONDS)
     future = provers.submit(
         entry.reference, entry.found.answer, case.answer_type, case.grading, leniency,
         timeout_seconds=timeout_seconds,
@@ -330,7 +341,7 @@ def _settle(judged: Judgement | _Pending) -> Judgement:
     return _explain(found, reference, equality, seconds + compared_seconds)
 
 
-def _broken(case: Case, error: Exception, timeout_seconds: float) -> Judgement:
+def _broken(error: Exception, timeout_seconds: float) -> Judgement:
     """The judgement of a case that the cheap tiers broke on; a fault of ours, and never a verdict on it."""
     if isinstance(error, TimeoutError):
         return Judgement("timeout", None, None, None, f"judging it gave {error}", timeout_seconds)
