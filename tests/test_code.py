@@ -195,6 +195,33 @@ def test_a_program_sees_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @needs_sandbox
+def test_an_interpreter_under_tmp_is_seen_and_what_lies_beside_it_is_not(tmp_path: Path) -> None:
+    place = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    (place / "secret").write_text("s3cret")
+    program = f"""if True:
+        from mixdistill.verifiers.sandbox import Limits, run_in_sandbox
+        seen = "import os; print(sorted(os.listdir({str(place)!r})))"
+        print(run_in_sandbox(seen, limits=Limits()))
+    """
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+
+    done = subprocess.run(
+        [str(place / "bin" / "python"), "-c", program], env=environment, capture_output=True, text=True
+    )
+
+    assert "'bin', 'lib', 'lib64', 'pyvenv.cfg'" in done.stdout, done.stderr + done.stdout
+    assert "secret" not in done.stdout
+
+
+@needs_sandbox
+def test_an_expected_output_that_is_longer_than_what_is_kept_is_unscored() -> None:
+    grading = CodeGrading(stdin_tests=(("", "1" * 70_000),))
+
+    assert run_tests("print('1' * 70_000)", grading).status == "unscored"
+
+
+@needs_sandbox
 def test_threads_may_be_started() -> None:
     assert run("import threading as t; t.Thread(target=print, args=['in']).start()").stdout == b"in\n"
 

@@ -117,7 +117,7 @@ def test_every_dataset_is_on_one_list_or_has_no_reference() -> None:
 
     assert sum(map(len, lists)) == len(KNOWN)
     assert set(datasets()) >= KNOWN
-    if importlib.metadata.version("reasoning-gym") == "0.1.25":  # a later one may have more: they are unscored
+    if importlib.metadata.version("reasoning-gym") == gym.READ_RELEASE:  # others may have more
         assert set(datasets()) - KNOWN == without_reference
 
 
@@ -179,6 +179,7 @@ def stored(name: str, answer: str, **metadata: object) -> Problem:
         (stored("n_queens", "Q _", valid_answers=["Q _", "_ Q"]), "_  Q", "correct", "another solution"),
         (stored("n_queens", "Q _", valid_answers=["Q _", "_ Q"]), "Q Q", "incorrect", "no solution"),
         (stored("ab", "#B A#"), "B A#", "incorrect", "marks count"),
+        (stored("base_conversion", "1000"), "1e3", "incorrect", "digits of base 16, not a decimal number"),
         (stored("string_insertion", "0101"), "101", "incorrect", "no number"),
         (stored("fraction_simplification", "1/2", numerator=2, denominator=4, simplified_numerator=1,
                 simplified_denominator=2), r"\frac{1}{2}", "correct", "LaTeX"),
@@ -243,6 +244,20 @@ def test_integrals_are_scored_in_the_sandbox() -> None:
     assert judge(made, "x**2 + C + 7") == ("correct", "reasoning-gym's scorer gives full marks")
     assert judge(made, "x**3") == ("incorrect", "reasoning-gym's scorer gives 0 of 1")
     assert judge(made, "__import__('os')._exit(0)")[0] == "unscored"
+
+
+@pytest.mark.skipif(NO_SANDBOX is not None, reason=str(NO_SANDBOX))
+def test_scorers_of_a_release_that_was_not_read_run_in_the_sandbox_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = stored("prime_factorization", "2 × 3")
+    monkeypatch.setattr(gym, "READ_RELEASE", "0")
+
+    assert judge(made, "3 × 2")[0] == "correct"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status, reason = judge(made, "3 × 2")
+
+    assert (status, "install bubblewrap" in reason) == ("unscored", True)
 
 
 def test_entries_are_not_changed_by_scoring() -> None:

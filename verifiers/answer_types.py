@@ -23,7 +23,7 @@ _NAMED_LETTER = re.compile(
     r"\(?([A-Z])(?:[).:]+|(?= )|$)",
     re.IGNORECASE,
 )
-_LABELLED = re.compile(r"(?:\(([A-Z])\)[.:]?|([A-Z])[).:])(?=\s|$|\S)")
+_LABELLED = re.compile(r"\(([A-Z])\)[.:]?|([A-Z])[).:]")
 _EQUALS = re.compile(r"[A-Za-z]\w{0,9}\s*(?:=|\\approx|≈)")
 
 

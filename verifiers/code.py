@@ -16,7 +16,7 @@ import time
 
 from mixdistill.verifiers.equality import Equality
 from mixdistill.verifiers.grading import CodeGrading
-from mixdistill.verifiers.sandbox import Limits, SandboxRun, run_in_sandbox, why_no_sandbox
+from mixdistill.verifiers.sandbox import KEPT_BYTES, Limits, SandboxRun, run_in_sandbox, why_no_sandbox
 
 _LONGEST_CODE = 100_000
 _SHOWN_CHARACTERS = 120
@@ -139,6 +139,8 @@ def _failure(run: SandboxRun, limits: Limits) -> str:
 
 
 def _run_programs(code: str, grading: CodeGrading, limits: Limits) -> Equality:
+    if any(len(wanted) > KEPT_BYTES for _, wanted in grading.stdin_tests):
+        return Equality("unscored", "tests", f"an expected output is longer than {KEPT_BYTES} characters")
     ends = time.monotonic() + limits.seconds
     source = code.encode()
     for number, (given, wanted) in enumerate(grading.stdin_tests, start=1):

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mixdistill.records import AnswerType
 from mixdistill.verifiers.options import read_options
@@ -87,6 +88,11 @@ def read_grading(answer_type: AnswerType, grading: str | None, problem: str = ""
     >>> read_grading("number", '{"absolut": 0.01}')
     "grading: unknown key 'absolut'; number takes absolute, relative"
     """
+    return _read(answer_type, grading, problem)
+
+
+@lru_cache(maxsize=64)  # the samples of a problem share it
+def _read(answer_type: AnswerType, grading: str | None, problem: str) -> Grading | str:
     try:
         values = _parse(grading)
         known, read = _READERS[answer_type]

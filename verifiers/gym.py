@@ -3,13 +3,15 @@
 In: the reference, the answer and the puzzle. Out: an Equality. Scorers there are rewards for training: some give
 full marks to a near miss (a sorted list may be off by one, any answer stands for "True", a list may have more
 words than were asked for), and some evaluate the answer as code. So a scorer is asked only where several answers
-are right, only for datasets on the list here, and only full marks count. Everything else has one right answer and
+are right, only for datasets on the list here, and only full marks count; in this process only if it evaluates
+nothing, in the release that was read for that list. Everything else has one right answer and
 is compared with it by our own rules. Arithmetic puzzles are checked here, with exact fractions. A scorer that
 evaluates text runs in the sandbox alone; for a dataset that is on no list only the reference itself is correct.
 """
 
 import ast
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import json
 import re
@@ -19,6 +21,7 @@ import types
 import warnings
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cache
 
 from mixdistill.verifiers.answer_types import compare_number, unwrap_text
 from mixdistill.verifiers.equality import Equality
@@ -57,18 +60,15 @@ TEXTS = frozenset({
     "string_splitting", "string_synthesis", "sudoku", "survo", "syllogism", "tsumego", "word_sequence_reversal",
     "word_sorting", "zebra_puzzles", "fraction_simplification",
 })  # fmt: skip
+# Texts whose digits are no decimal number: in base 16, 1e3 is not 1000.
+DIGITS = frozenset({"base_conversion"})
+# The release whose scorers were read for these lists; those of another one are asked in the sandbox alone.
+READ_RELEASE = "0.1.25"
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 _SIGNS = {
-    r"\times": "*",
-    r"\cdot": "*",
-    r"\div": "/",
-    "×": "*",
-    "·": "*",
-    "÷": "/",
-    "−": "-",
-    r"\left": "",
-    r"\right": "",
-}
+    r"\times": "*", r"\cdot": "*", r"\div": "/", "×": "*", "·": "*", "÷": "/", "−": "-",
+    r"\left": "", r"\right": "",
+}  # fmt: skip
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _ARITHMETIC_ONLY = re.compile(r"[\d\s+*/()-]+", re.ASCII)
 _LONGEST_ARITHMETIC = 500
@@ -103,12 +103,12 @@ def score_with_gym(reference: str, answer: str, grading: GymGrading) -> Equality
         return Equality("correct", "text", "the texts are the same")
     if name in ARITHMETIC:
         return _check_arithmetic(answer, grading)
-    if name in SCORED:
+    if name in SCORED and _installed_release() == READ_RELEASE:
         scores = (_score(text, grading) for text in _readings(answer))
         return _from_score(max(scores))
-    if name in SANDBOXED:
+    if name in SCORED | SANDBOXED:
         return _score_in_sandbox(answer, grading)
-    if _PLAIN_NUMBER.fullmatch(reference):
+    if _PLAIN_NUMBER.fullmatch(reference) and name not in DIGITS:
         return compare_number(reference, answer, absolute=None, relative=None)
     if name in FORMULAS:
         return compare(reference, answer)
@@ -117,6 +117,11 @@ def score_with_gym(reference: str, answer: str, grading: GymGrading) -> Equality
     return Equality(
         "unscored", "gym", f"how reasoning-gym scores {name} is not known here; it may evaluate answers"
     )
+
+
+@cache
+def _installed_release() -> str:
+    return importlib.metadata.version("reasoning-gym")
 
 
 def _readings(answer: str) -> list[str]:
@@ -173,8 +178,7 @@ def _score_in_sandbox(answer: str, grading: GymGrading) -> Equality:
 
 def _compare_texts(reference: str, answer: str, grading: GymGrading) -> Equality:
     """Equality with the one right text, or with one of those that the puzzle lists (n_queens)."""
-    metadata = json.loads(grading.entry).get("metadata", {})
-    listed = metadata.get("valid_answers") if isinstance(metadata, dict) else None
+    listed = json.loads(grading.entry).get("metadata", {}).get("valid_answers")
     right = [*_readings(reference), *(text for text in listed or [] if isinstance(text, str))]
     for text in _readings(answer):
         if any(_text_key(text) == _text_key(each) for each in right):

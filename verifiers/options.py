@@ -38,9 +38,9 @@ def read_options(problem: str) -> dict[str, str]:
         if length < 2 or length < len(run):
             continue
         ends = [match.start() for match in run[1:length]] + [_end(problem, run[length - 1].end())]
-        texts = [_bare(problem[match.end() : end]) for match, end in zip(run, ends, strict=False)]
+        texts = [_bare(problem[match.end() : end]) for match, end in zip(run, ends, strict=True)]
         if all(texts):
-            return {match.group(1): text for match, text in zip(run, texts, strict=False)}
+            return {match.group(1): text for match, text in zip(run, texts, strict=True)}
     return {}
 
 

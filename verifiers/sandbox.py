@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, NamedTuple
 
-_KEPT_BYTES = 65_536
+KEPT_BYTES = 65_536
 _READ_BYTES = 65_536
 _OPEN_FILES = 32
 _START_SECONDS = 0.4  # that bubblewrap and the interpreter take; here 0.03
@@ -141,14 +141,18 @@ def _bubblewrap(limits: Limits, filter_fd: int) -> list[str]:
         ("OMP_NUM_THREADS", "1"), ("OPENBLAS_NUM_THREADS", "1"),
     ):  # fmt: skip
         command += ["--setenv", name, value]
-    for folder in ("/usr", "/lib", "/lib64", "/bin"):
-        command += ["--ro-bind-try", folder, folder]
-    for folder in sorted({sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent.parent)}):
-        if folder not in ("/", "/usr"):
-            command += ["--ro-bind", folder, folder]
     command += ["--dev", "/dev", "--size", str(limits.disk_mb << 20), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    for place in ("/usr", "/lib", "/lib64", "/bin", *_interpreter()):  # last: it may lie under /tmp
+        command += ["--ro-bind-try", place, place]
     # /dev is a file system in memory too; read-only, it holds nothing.
     return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--seccomp", str(filter_fd)]
+
+
+def _interpreter() -> list[str]:
+    """Where the interpreter and its packages lie; of a prefix not all, for it may be a home or a project."""
+    prefixes = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent.parent}
+    parts = ("bin", "lib", "lib64", "pyvenv.cfg")
+    return [str(prefix / part) for prefix in sorted(prefixes) for part in parts]
 
 
 def _prelude(limits: Limits) -> str:
@@ -203,7 +207,7 @@ class _Reader(threading.Thread):
 
     def run(self) -> None:
         while part := os.read(self._pipe.fileno(), _READ_BYTES):
-            self._kept += part[: _KEPT_BYTES - len(self._kept)]
+            self._kept += part[: KEPT_BYTES - len(self._kept)]
 
     def kept(self) -> bytes:
         self.join()

@@ -305,7 +305,7 @@ def decide(
     """What the expensive tiers say: algebra, a puzzle's scorer, or the tests of code. Runs in a worker process."""
     settings = read_grading(answer_type, grading)
     if isinstance(settings, CodeGrading):
-        return Equality(*run_tests(answer, settings))
+        return run_tests(answer, settings)
     if isinstance(settings, GymGrading):
         from mixdistill.verifiers.gym import score_with_gym
 
