@@ -7,11 +7,10 @@ response, however the model or the server marks it.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 from mixdistill.prompt import Prompt, fill
-from mixdistill.recipe import SampledTeacher
+from mixdistill.recipe import SampledTeacher, without_folders
 from mixdistill.records import Message, Problem, Size, Style, Trace, draw_seed, request_key, trace_id
 
 _THINK_OPEN = "<think>"
@@ -66,7 +65,7 @@ class Request:
             trace_id=trace_id(self.request_key, done.reasoning, done.response, done.finish_reason),
             problem_id=self.problem_id,
             teacher=self.teacher,
-            model=_without_folders(self.model),
+            model=without_folders(self.model),
             revision=self.revision,
             style=self.style,
             size=self.size,
@@ -84,14 +83,6 @@ class Request:
             error=done.error,
             request_key=self.request_key,
         )
-
-
-def _without_folders(model: str) -> str:
-    """The model's name; of an absolute path, which vLLM takes for a name, only its last part is for the public."""
-    for path in (PurePosixPath(model), PureWindowsPath(model)):
-        if path.is_absolute():
-            return path.name or model
-    return model
 
 
 def render_prompt(prompt: Prompt, problem: str) -> tuple[Message, ...]:

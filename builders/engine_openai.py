@@ -20,7 +20,7 @@ from aiohttp.helpers import get_env_proxy_for_url
 
 from mixdistill.builders.completions import Completion, Request, read_message
 from mixdistill.errors import TeacherError
-from mixdistill.recipe import OpenAITeacher
+from mixdistill.recipe import OpenAIServer
 
 _TRIES = 5
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -138,12 +138,12 @@ class OpenAIEngine:
 
 
 @asynccontextmanager
-async def open_openai(teacher: OpenAITeacher) -> AsyncIterator[OpenAIEngine]:
-    """The connection to the teacher's server."""
+async def open_openai(server: OpenAIServer) -> AsyncIterator[OpenAIEngine]:
+    """The connection to a server."""
     # `export KEY=$(cat file)` may bring a newline.
-    key = os.environ.get(teacher.api_key_env, "").strip() or None
-    async with client_session(teacher.concurrency, _environment_proxy(teacher.base_url)) as session:
-        yield OpenAIEngine(session, teacher.base_url, key, teacher.api_key_env)
+    key = os.environ.get(server.api_key_env, "").strip() or None
+    async with client_session(server.concurrency, _environment_proxy(server.base_url)) as session:
+        yield OpenAIEngine(session, server.base_url, key, server.api_key_env)
 
 
 def client_session(concurrency: int, proxy: _Proxy = _DIRECT) -> aiohttp.ClientSession:

@@ -11,12 +11,13 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple, Never, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Never, cast
 
-from mixdistill.builders.completions import Completion, Request, sampled_requests
+from mixdistill.builders.asking import Engine, ask_each, together
+from mixdistill.builders.completions import Request, sampled_requests
 from mixdistill.builders.engine_dataset import stored_requests
 from mixdistill.builders.engine_llamacpp import open_llamacpp, weights_revision
 from mixdistill.builders.engine_openai import open_openai
@@ -31,15 +32,6 @@ if TYPE_CHECKING:
     import polars
 
 _AskedTeacher = OpenAITeacher | LlamaCppTeacher
-_FAILURES_IN_A_ROW = 20  # then the teacher is taken to be broken, not the requests
-
-
-class Engine(Protocol):
-    """What answers requests."""
-
-    async def complete(self, request: Request) -> Completion:
-        """The answer to a request. Raises TeacherError only for what would fail every request."""
-        ...
 
 
 ENGINES: Mapping[str, Callable[[Never], AbstractAsyncContextManager[Engine]]] = {
@@ -187,7 +179,7 @@ async def _ask_all(
         if first is not None:  # do not load a model, or need a server, that has nothing to do
             one = next(iter(teachers.values()))
             jobs.append(_ask_engine(one, itertools.chain([first], todo), failed_before, keep))
-    await _together(jobs)
+    await together(jobs)
 
 
 async def _ask_engine(
@@ -197,33 +189,9 @@ async def _ask_engine(
     keep: Callable[[Trace], None],
 ) -> None:
     """Answers the requests with the engine of a teacher, as many at once as it takes."""
-    failures = 0
-
-    async def work() -> None:
-        nonlocal failures
-        for request in requests:  # shared by all workers: each request is taken once
-            completion = await engine.complete(request)
-            keep(request.trace(completion))
-            if not completion.error:
-                failures = 0
-            elif request.request_key not in failed_before:  # what failed before may fail for good, by itself
-                failures += 1
-            if failures >= _FAILURES_IN_A_ROW:
-                raise TeacherError(
-                    f"teacher {request.teacher!r}: {failures} requests in a row failed, the last with: "
-                    f"{completion.error}; finished traces are kept, run again when it is mended"
-                )
-
     opener = cast("Callable[[_AskedTeacher], AbstractAsyncContextManager[Engine]]", ENGINES[teacher.engine])
     async with opener(teacher) as engine:
-        await _together([work() for _ in range(teacher.concurrency)])
-
-
-async def _together(jobs: list[Coroutine[None, None, None]]) -> None:
-    """Runs all jobs at once; the first exception stops the others and is raised as itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(job)
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors.exceptions[0].__cause__
+        await ask_each(
+            engine, requests, teacher.concurrency, failed_before,
+            lambda request, completion: keep(request.trace(completion)),
+        )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import mixdistill
 from mixdistill.cards.licences import Licence, resulting_licence
 from mixdistill.files import read_parquet
-from mixdistill.recipe import DatasetTeacher, LlamaCppTeacher, OpenAITeacher, Recipe
+from mixdistill.recipe import DatasetTeacher, LlamaCppTeacher, OpenAITeacher, Recipe, without_folders
 from mixdistill.run import Run
 from mixdistill.tables import (
     MixNumbers,
@@ -318,8 +318,7 @@ def _judge_note(recipe: Recipe, run: Run) -> str:
     if recipe.verify.judge is None or not counts:
         return ""
     said = ", ".join(f"{status} {n:,}" for status, n in sorted(counts.items()))
-    model = recipe.verify.judge.model
-    name = Path(model).name if Path(model).is_absolute() else model
+    name = without_folders(recipe.verify.judge.model)
     return (
         f"{_counted(counts.total(), 'answer')} that the verifier could not decide went to a judge, "
         f"{_code(name)} ({said}). What it said stands in the columns `judge_status` and "

@@ -2,8 +2,8 @@
 
 In: a finished run (problems, traces, verdicts, stats, plots, mixes). Out: `dataset/` with `README.md`,
 `data/<mix>/train-*.parquet`, `data/traces/...`, `data/suspects/...` if any reference looks wrong, `plots/` and
-`manifest.json`. The folder is made anew beside
-the old one and then takes its place. The text of the card is `cards.card`, sending the folder `cards.hub`.
+`manifest.json`. The folder is made anew beside the old one and then takes its place. The text of the card is
+`cards.card`, sending the folder `cards.hub`.
 """
 
 import shutil
@@ -97,9 +97,7 @@ def _write_config(
     features = _features(schema)
     path = folder / "data" / name / "train-00000-of-00001.parquet"
     table = frame.to_arrow().cast(features.arrow_schema)
-    content = (
-        pa.BufferOutputStream()
-    )  # Arrow ends the whole process if it meets a full disk in the middle of a file
+    content = pa.BufferOutputStream()  # not the file: Arrow ends the whole process if the disk is full
     pq.write_table(table, content, compression="zstd", use_content_defined_chunking=True, write_page_index=True)
     write_bytes(path, content.getvalue().to_pybytes())
     place = path.relative_to(folder).as_posix()

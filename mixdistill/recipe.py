@@ -7,7 +7,7 @@ nobody.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Self, cast
 
 from pydantic import (
@@ -176,8 +176,8 @@ class SampledTeacher(_Teacher):
         }  # fmt: skip
 
 
-class OpenAITeacher(SampledTeacher):
-    """A teacher behind any OpenAI-compatible server."""
+class OpenAIServer(_Part):
+    """Any OpenAI-compatible server, and how many requests it takes."""
 
     engine: Literal["openai"]
     base_url: Address = "https://api.openai.com/v1"
@@ -186,6 +186,10 @@ class OpenAITeacher(SampledTeacher):
     "Name of the environment variable that holds the key; none is sent if it is not set."
     concurrency: Annotated[int, Field(ge=1)] = 64
     "Requests under way at once."
+
+
+class OpenAITeacher(OpenAIServer, SampledTeacher):
+    """A teacher behind such a server."""
 
     def connection(self) -> tuple[object, ...]:
         """What the connection is made from: teachers that agree in it share one."""
@@ -283,18 +287,11 @@ Teacher = Annotated[
 ENGINES = ("openai", "llamacpp", "dataset")
 
 
-class Judge(_Part):
+class Judge(OpenAIServer):
     """A model that is asked about answers that the verifier could not decide; what it says counts nowhere."""
 
-    engine: Literal["openai"]
     model: str
     "Model to ask for."
-    base_url: Address = "https://api.openai.com/v1"
-    "Address of the API, up to and with /v1."
-    api_key_env: str = "OPENAI_API_KEY"
-    "Name of the environment variable that holds the key; none is sent if it is not set."
-    concurrency: Annotated[int, Field(ge=1)] = 64
-    "Requests under way at once."
     max_tokens: Annotated[int, Field(ge=1)] = 4096
     "Limit on the tokens of one answer, thinking included; raising it asks again only where it cut."
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
@@ -432,12 +429,23 @@ class Recipe(_Part):
             for key in ("base_url", "api_key_env", "threads", "copies"):
                 part.pop(key, None)
             for key in ("file", "gguf", "tokenizer", "model"):
-                name = str(part.get(key) or "")
-                if key in ("file", "gguf") or Path(name).is_absolute():
-                    part.update({key: Path(name).name} if name else {})
+                if name := str(part.get(key) or ""):
+                    part[key] = Path(name).name if key in ("file", "gguf") else without_folders(name)
             if "extra_body" in part:
                 part["extra_body"] = _without_texts(part["extra_body"])
         return content
+
+
+def without_folders(name: str) -> str:
+    """The name of a model; of an absolute path, which vLLM takes for one, only the last part is for the public.
+
+    >>> without_folders("/home/me/weights/qwen"), without_folders("Qwen/Qwen2.5-7B")
+    ('qwen', 'Qwen/Qwen2.5-7B')
+    """
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if path.is_absolute():
+            return path.name or name
+    return name
 
 
 def _without_texts(value: object) -> object:

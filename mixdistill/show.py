@@ -4,7 +4,7 @@ In: a run folder. Out: plain values that the command line prints. Changes nothin
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.errors import MixdistillError
 from mixdistill.files import read_parquet
@@ -21,6 +21,9 @@ from mixdistill.tables import (
     read_verdicts,
 )
 
+if TYPE_CHECKING:
+    import polars
+
 _SHOWN_CHARS = 600
 
 
@@ -32,12 +35,15 @@ class VerdictCounts(NamedTuple):
     statuses: dict[str, int]
 
 
-def verdicts_by(run: Run, what: str) -> list[VerdictCounts]:
-    """Verdicts by `teacher` or by `rule`, in the order of the names; answers that no rule found come last."""
-    import polars as pl
-
+def verdict_counts(run: Run) -> dict[str, list[VerdictCounts]]:
+    """Verdicts by `teacher` and by `rule`."""
     verdicts = read_verdicts(run).select("trace_id", "status", "rule")
-    judged = read_traces(run).join(verdicts, on="trace_id").select(pl.col(what), pl.col("status"))
+    judged = read_traces(run).select("trace_id", "teacher").join(verdicts, on="trace_id")
+    return {what: _counts_by(what, judged) for what in ("teacher", "rule")}
+
+
+def _counts_by(what: str, judged: "polars.DataFrame") -> list[VerdictCounts]:
+    """In the order of the names; answers that no rule found come last."""
     counts = judged.group_by(what, "status").len().sort(what, "status", nulls_last=True)
     return [
         VerdictCounts(
@@ -103,7 +109,7 @@ def verdict_result(
     """What `verify` found, with the same keys whatever there is; examples of a status only if one is named."""
     return {
         **result(recipe, run, records),
-        "verdicts": {what: [row._asdict() for row in verdicts_by(run, what)] for what in ("teacher", "rule")},
+        "verdicts": {what: [row._asdict() for row in rows] for what, rows in verdict_counts(run).items()},
         "judge": judge_counts(run),
         "reference_suspect": suspects(run),
         "examples": verdict_examples(run, examples) if examples else [],

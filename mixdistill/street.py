@@ -8,6 +8,7 @@ last finished. Nothing is decided here that a stage could decide itself.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,8 +131,6 @@ def _generate(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
 
 
 def _verify(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
-    from functools import partial
-
     from mixdistill.verifiers.audit import audit_references
     from mixdistill.verifiers.judge import judge_traces
     from mixdistill.verifiers.opinions import ask_judge
@@ -140,9 +139,9 @@ def _verify(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
     judge = recipe.verify.judge
     if judge is None:
         return counts
-    from mixdistill.builders.asking import ask_all
+    from mixdistill.builders.asking import ask_judge_server
 
-    return counts | ask_judge(judge, run, progress, partial(ask_all, judge))
+    return counts | ask_judge(judge, run, progress, partial(ask_judge_server, judge))
 
 
 def _stats(recipe: Recipe, run: Run, _progress: Progress) -> dict[str, int]:

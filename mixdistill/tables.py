@@ -5,6 +5,8 @@ Verdict, the numbers of stats.json and mix.json as typed dicts. Every missing fi
 the stage to run.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from mixdistill.files import read_json, read_lines, read_parquet
@@ -91,11 +93,7 @@ def stored_traces(run: Run) -> "polars.DataFrame":
     """For each request key the last trace without an error, else the last error."""
     import polars as pl
 
-    schema = polars_schema(Trace)
-    frames = [read_lines(path, schema) for path in run.trace_files()]
-    traces = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
-    ranked = traces.with_row_index("line").sort(pl.col("error").is_null(), "line")
-    return ranked.unique("request_key", keep="last", maintain_order=True).drop("line")
+    return _last_of_each_request(run.trace_files(), Trace, pl.col("error").is_null())
 
 
 def read_verdicts(run: Run) -> "polars.DataFrame":
@@ -112,10 +110,16 @@ def read_opinions(run: Run) -> "polars.DataFrame":
     """For each question to the judge the last answer that is no failure, else the last failure."""
     import polars as pl
 
-    schema = polars_schema(Opinion)
-    frames = [read_lines(path, schema) for path in run.opinion_files()]
-    opinions = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
-    ranked = opinions.with_row_index("line").sort(pl.col("status").is_not_null(), "line")
+    return _last_of_each_request(run.opinion_files(), Opinion, pl.col("status").is_not_null())
+
+
+def _last_of_each_request(paths: Iterable[Path], record: type, is_good: "polars.Expr") -> "polars.DataFrame":
+    """Of the rows with one request key the last good one, else the last one."""
+    import polars as pl
+
+    schema = polars_schema(record)
+    rows = pl.concat([pl.DataFrame(schema=schema), *(read_lines(path, schema) for path in paths)])
+    ranked = rows.with_row_index("line").sort(is_good, "line")
     return ranked.unique("request_key", keep="last", maintain_order=True).drop("line")
 
 

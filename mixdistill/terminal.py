@@ -239,9 +239,9 @@ def print_verdicts(run: Run, *, audit: bool, examples: str | None) -> None:
     """What `verify` found: verdicts by teacher and rule, what the judge said, suspects, examples of a status."""
     from mixdistill import show
 
-    by_teacher = show.verdicts_by(run, "teacher")
-    print_table(*_verdict_table("teacher", by_teacher), title="Verdicts by teacher")
-    print_table(*_verdict_table("rule", show.verdicts_by(run, "rule")), title="By the rule that found the answer")
+    counts = show.verdict_counts(run)
+    print_table(*_verdict_table("teacher", counts["teacher"]), title="Verdicts by teacher")
+    print_table(*_verdict_table("rule", counts["rule"]), title="By the rule that found the answer")
     said = show.judge_counts(run)
     if said:
         told = ", ".join(f"{n:,} {status}" for status, n in said.items())

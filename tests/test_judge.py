@@ -197,6 +197,21 @@ def test_a_request_that_fails_is_counted_and_asked_again(tmp_path: Path) -> None
         assert column(run, "judge_status")[2:] == ["unsure"] * 2
 
 
+def test_a_request_that_fails_for_good_does_not_stop_the_stage(tmp_path: Path) -> None:
+    first = f'"{PROBLEMS[2].problem}"'
+
+    def never(asked: Asked, before: int) -> Reply:
+        return refuses(400) if first in asked.body["messages"][0]["content"] else says("UNSURE")
+
+    with FaultServer(never) as server:
+        recipe, run = with_judge(server), made(tmp_path)
+        verify(recipe, run)
+        counts = verify(recipe, run)
+
+    assert (counts["asked"], counts["failed"]) == (1, 1)
+    assert column(run, "judge_status")[2:] == [None, "unsure"]
+
+
 def test_a_judge_that_always_fails_is_an_error_and_the_verdicts_are_kept(tmp_path: Path) -> None:
     with FaultServer(in_turn(refuses(400))) as server:
         run = made(tmp_path)
@@ -209,7 +224,7 @@ def test_a_judge_that_always_fails_is_an_error_and_the_verdicts_are_kept(tmp_pat
 def test_a_judge_that_is_not_there_is_an_error_and_the_verdicts_are_kept(tmp_path: Path) -> None:
     run = made(tmp_path)
 
-    with pytest.raises(TeacherError, match=r"verify.judge.*127.0.0.1:9/v1/chat/completions"):
+    with pytest.raises(TeacherError, match=r"verify.judge.*127.0.0.1:9/v1/.*--set verify.judge=null"):
         verify(with_judge(None), run)
 
     assert column(run, "status") == ["correct", "incorrect", "unparsable", "unparsable"]

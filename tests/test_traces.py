@@ -491,7 +491,7 @@ def test_twenty_failures_in_a_row_stop_the_run_and_what_was_finished_is_kept(
     assert str(raised.value) == (
         "teacher 'long': 20 requests in a row failed, the last with: "
         'HTTP 400: {"error": {"message": "broken"}}; '
-        "finished traces are kept, run again when it is mended"
+        "what is finished is kept, run again when it is mended"
     )
     assert (stopped_after, len(kept)) == (25, 5)
     assert counts == {"traces": 40, "asked": 35, "failed": 0, "cut": 0}

@@ -1,8 +1,8 @@
 """The reference audit: which references look wrong, and what speaks against each.
 
 In: problems, traces and verdicts of a run. Out: `references.suspect.parquet`, one row a problem and kind of
-evidence: `teachers_agree` (two teachers or more mostly give the same other answer and never the reference, and
-fewer teachers ever give the reference), `unreadable` (the verifier cannot read it), `solution_disagrees` (its own
+evidence: `teachers_agree` (two teachers or more mostly give the same other answer, and none ever gives the
+reference), `unreadable` (the verifier cannot read it), `solution_disagrees` (its own
 worked solution ends in another answer). All equality is the verifier's, within its limits. A suspect is no
 verdict: no trace's status changes by it. Programs are no answers that could be compared, so of `code` only an
 unusable reference is told.
@@ -109,11 +109,12 @@ def _said(verdicts: Sequence[_Verdict]) -> _Said:
 
 
 def _wrong(problems: Mapping[str, Problem], answers: _Answers) -> dict[str, dict[str, _Said]]:
-    """The teachers that answer and never say the reference, of the problems where there are at least two."""
+    """The teachers that answer, of the problems where there are at least two and none ever says the reference."""
     wrong = {}
     for problem, teachers in answers.items():
-        mine = {teacher: said for teacher, said in teachers.items() if not said.correct and said.others}
-        if len(mine) >= 2 and problems[problem].answer_type != "code":
+        mine = {teacher: said for teacher, said in teachers.items() if said.others}
+        is_found = any(said.correct for said in teachers.values())  # one who finds it clears it
+        if len(mine) >= 2 and not is_found and problems[problem].answer_type != "code":
             wrong[problem] = mine
     return wrong
 
@@ -143,10 +144,8 @@ def _teachers_agree(
     problems: Mapping[str, Problem], answers: _Answers, wrong: Mapping[str, Mapping[str, _Said]],
     equal: Set[_Pair],
 ) -> Iterator[Suspect]:  # fmt: skip
-    """References against which two teachers or more agree, and that none ever finds: one who does clears it."""
+    """References against which two teachers or more agree."""
     for problem, teachers in wrong.items():
-        if any(said.correct for said in answers[problem].values()):
-            continue
         for group in _groups(problem, teachers, equal):
             agreeing = {
                 teacher: sum(said.others[answer] for answer in group)

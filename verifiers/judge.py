@@ -31,10 +31,10 @@ def judge_traces(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]
     problems = {problem.problem_id: problem for problem in read_problems(run, recipe.limit)}
     verifier = _verifier(recipe)
     kept, todo = plan_verdicts(recipe, run)
-    rows = list(todo.select("trace_id", "problem_id", "response", "finish_reason").iter_rows())
+    rows = todo.select("problem_id", "response", "finish_reason").iter_rows()
     cases = (
         Case(problem.reference, response, finish_reason, problem.answer_type, problem.problem, problem.grading)
-        for problem, response, finish_reason in ((problems[row[1]], row[2], row[3]) for row in rows)
+        for problem, response, finish_reason in ((problems[name], *rest) for name, *rest in rows)
     )
     settings = recipe.verify
     judgements = verify_many(
@@ -44,10 +44,10 @@ def judge_traces(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]
     new: list[Verdict] = []
     correct, saved = 0, time.monotonic()
     try:
-        for (trace, problem, _, _), judgement in zip(rows, judgements, strict=True):
+        for trace, problem, judgement in zip(todo["trace_id"], todo["problem_id"], judgements, strict=True):
             new.append(Verdict(trace_id=trace, problem_id=problem, verifier=verifier, **judgement._asdict()))
             correct += judgement.status == "correct"
-            progress(len(new), len(rows), f"{correct:,} correct")
+            progress(len(new), todo.height, f"{correct:,} correct")
             if time.monotonic() - saved > _SAVE_SECONDS:
                 _save(run, kept, new)
                 saved = time.monotonic()

@@ -10,14 +10,13 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict
-from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mixdistill.errors import TeacherError
 from mixdistill.files import LineWriter, write_parquet
-from mixdistill.recipe import Judge
+from mixdistill.recipe import Judge, without_folders
 from mixdistill.records import JudgeStatus, Message, Opinion, Problem, Verdict, polars_schema, request_key
 from mixdistill.run import Progress, Run
 from mixdistill.tables import read_opinions, read_problems, read_verdicts
@@ -53,8 +52,8 @@ class Reply(Protocol):
 
 Questions = Mapping[str, tuple[Message, ...]]
 "Messages by the key that the question is known by."
-Ask = Callable[[Questions, Callable[[str, Reply], None]], None]
-"Asks all the questions, and calls back with the key and the reply of each as it comes."
+Ask = Callable[[Questions, Set[str], Callable[[str, Reply], None]], None]
+"Asks all the questions, told which failed before; calls back with the key and the reply of each as it comes."
 
 
 class Plan(NamedTuple):
@@ -66,6 +65,8 @@ class Plan(NamedTuple):
     "Different answers among them that the model has spoken about."
     missing: dict[str, "_Question"]
     "Different answers among them that it is to be asked about."
+    failed_before: frozenset[str]
+    "Keys of questions whose last request failed."
 
 
 class _Question(NamedTuple):
@@ -78,9 +79,10 @@ def ask_judge(judge: Judge, run: Run, progress: Progress, ask: Ask) -> dict[str,
     """Asks about all that is undecided and not asked yet; returns counts: `asked`, `failed`, `judge_<status>`.
 
     `failed` are requests of this call that ended in an error; running again asks for them again. Raises
-    TeacherError if all of them did; what `ask` raises passes through. Every reply that came is kept.
+    TeacherError if nothing but failures is there; what `ask` raises passes through. Every reply that came is kept.
     """
     plan = plan_opinions(judge, run)
+    name = without_folders(judge.model)
     writer = LineWriter(run.opinions / f"{time.time_ns():020d}-{os.getpid()}.jsonl")
     tally: Counter[str] = Counter()
     last_error: str | None = None
@@ -91,16 +93,17 @@ def ask_judge(judge: Judge, run: Run, progress: Progress, ask: Ask) -> dict[str,
         writer.write(asdict(opinion))
         last_error = reply.error or last_error
         tally.update(asked=1, failed=int(reply.error is not None))
-        progress(tally["asked"], len(plan.missing), f"asking {_name(judge)}, {tally['failed']} failed")
+        progress(tally["asked"], len(plan.missing), f"asking {name}, {tally['failed']} failed")
 
     try:
         if plan.missing:
-            progress(0, len(plan.missing), f"asking {_name(judge)}")
-            ask({key: question.messages for key, question in plan.missing.items()}, keep)
+            progress(0, len(plan.missing), f"asking {name}")
+            questions = {key: question.messages for key, question in plan.missing.items()}
+            ask(questions, plan.failed_before, keep)
     finally:
         writer.close()
         said = _write_column(judge, run)
-    if tally["failed"] and tally["failed"] == tally["asked"]:
+    if tally["failed"] and tally["failed"] == tally["asked"] and not plan.known:
         raise TeacherError(
             f"verify.judge: all {tally['failed']} requests failed, the last with: {last_error}; "
             "the verdicts are kept; mend it and run again, or leave it out with --set verify.judge=null"
@@ -113,9 +116,11 @@ def plan_opinions(judge: Judge, run: Run) -> Plan:
     problems = {problem.problem_id: problem for problem in read_problems(run)}
     rows = _undecided(read_verdicts(run), problems)
     questions = dict(_question(judge, problems[problem], answer) for problem, answer in rows)
-    settled = _settled(judge, run)
+    opinions = read_opinions(run)
+    settled = _settled(judge, opinions)
     missing = {key: question for key, question in questions.items() if key not in settled}
-    return Plan(len(rows), len(questions) - len(missing), missing)
+    failed = opinions.filter(opinions["status"].is_null())["request_key"]
+    return Plan(len(rows), len(questions) - len(missing), missing, frozenset(failed))
 
 
 def _undecided(verdicts: "polars.DataFrame", problems: Mapping[str, Problem]) -> list[tuple[str, str]]:
@@ -145,19 +150,19 @@ def _question(judge: Judge, problem: Problem, answer: str) -> tuple[str, _Questi
     return key, _Question(problem.problem_id, answer, messages)
 
 
-def _settled(judge: Judge, run: Run) -> dict[str, tuple[str, str]]:
+def _settled(judge: Judge, opinions: "polars.DataFrame") -> dict[str, tuple[str, str]]:
     """Status and reason by key of what need not be asked: not failed, and not cut by a smaller limit."""
     import polars as pl
 
-    opinions = read_opinions(run).filter(pl.col("status").is_not_null())
-    there = opinions.filter(~pl.col("cut") | (pl.col("max_tokens") >= judge.max_tokens))
+    there = opinions.filter(pl.col("status").is_not_null())
+    there = there.filter(~pl.col("cut") | (pl.col("max_tokens") >= judge.max_tokens))
     rows = there.select("request_key", "status", "reason").iter_rows()
     return {key: (status, reason) for key, status, reason in rows}
 
 
 def _read(key: str, question: _Question, reply: Reply, judge: Judge) -> Opinion:
     """The opinion in a reply: one of three words and nothing else, or none."""
-    said, name = reply.response.strip(), _name(judge)
+    said, name = reply.response.strip(), without_folders(judge.model)
     status = _WORDS.get(said)
     cut = status is None and reply.finish_reason == "length"
     if reply.error is not None:
@@ -174,11 +179,6 @@ def _read(key: str, question: _Question, reply: Reply, judge: Judge) -> Opinion:
     )  # fmt: skip
 
 
-def _name(judge: Judge) -> str:
-    """The model's name; of a path only its last part, for the column is published."""
-    return PurePath(judge.model).name if PurePath(judge.model).is_absolute() else judge.model
-
-
 def _quoted(text: str) -> str:
     line = " ".join(text.encode("utf-8", "replace").decode().split())
     shown = line if len(line) <= _QUOTED_CHARACTERS else f"{line[:_QUOTED_CHARACTERS]}..."
@@ -190,7 +190,7 @@ def _write_column(judge: Judge, run: Run) -> dict[str, int]:
     import polars as pl
 
     problems = {problem.problem_id: problem for problem in read_problems(run)}
-    settled, verdicts = _settled(judge, run), read_verdicts(run)
+    settled, verdicts = _settled(judge, read_opinions(run)), read_verdicts(run)
     rows = [
         (problem, answer, *settled[key])
         for problem, answer in sorted(set(_undecided(verdicts, problems)))
