@@ -304,7 +304,7 @@ class Verify(_Part):
     """How traces are judged."""
 
     leniency: Leniency = "default"
-    "How much may differ between an answer and the reference: strict, default or lenient."
+    "How much digits, units, order and form may differ from the reference: strict, default or lenient."
     timeout_seconds: Annotated[float, Field(gt=0)] = 5.0
     "Limit on judging one answer; past it the status is timeout."
     processes: Annotated[int, Field(ge=0)] = 0

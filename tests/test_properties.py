@@ -3,11 +3,13 @@
 import random
 from collections.abc import Callable
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mixdistill.records import Leniency
 from mixdistill.verifiers.equivalence import compare
 from mixdistill.verifiers.verify import Case, verify, verify_many
 
@@ -75,9 +77,17 @@ def test_an_expression_never_equals_another_one(expression: str, step: str) -> N
 @steadily
 @given(one=EXPRESSIONS, other=EXPRESSIONS)
 def test_correct_is_symmetric_and_the_same_twice(one: str, other: str) -> None:
-    equality = compare(one, other, "strict")
-    assert compare(one, other, "strict") == equality
-    assert (compare(other, one, "strict").status == "correct") == (equality.status == "correct")
+    equality = compare(one, other)
+    assert compare(one, other) == equality
+    assert (compare(other, one).status == "correct") == (equality.status == "correct")
+
+
+@steadily
+@given(one=EXPRESSIONS, other=EXPRESSIONS)
+def test_what_is_correct_in_a_stricter_setting_is_so_in_a_laxer_one(one: str, other: str) -> None:
+    for answer in (other, one, f"({one}) + {other} - ({other})", rf"\frac{{2({one})}}{{2}}", f"z = {one}"):
+        verdicts = [compare(one, answer, leniency).status == "correct" for leniency in get_args(Leniency)]
+        assert verdicts == sorted(verdicts)
 
 
 @steadily

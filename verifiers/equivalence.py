@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
-from itertools import pairwise
+from typing import NamedTuple
 
 from flint import fmpq
 
@@ -18,9 +18,9 @@ from mixdistill.records import Leniency
 from mixdistill.verifiers.equality import Equality
 from mixdistill.verifiers.exact import exact_value
 from mixdistill.verifiers.latex import parse
-from mixdistill.verifiers.leniency import compare_quantities, is_rounding_of
+from mixdistill.verifiers.leniency import compare_quantities, is_rounding_of, is_simplified
 from mixdistill.verifiers.moments import moment
-from mixdistill.verifiers.nodes import NEGATIVE_ONE, Node
+from mixdistill.verifiers.nodes import Node
 from mixdistill.verifiers.notation import (
     LONGEST_ANSWER,
     choice_letter,
@@ -31,19 +31,25 @@ from mixdistill.verifiers.notation import (
     tidy,
     units_differ,
 )
+from mixdistill.verifiers.relations import compare_relations
 from mixdistill.verifiers.sets import is_set, real_set
 from mixdistill.verifiers.shapes import RELATIONS, Shape, as_interval, assigned_name, shape
 from mixdistill.verifiers.tokens import Unreadable
 from mixdistill.verifiers.trees import common_logarithms
-from mixdistill.verifiers.values import Decision, compare_values, constant_factor
+from mixdistill.verifiers.values import Decision, compare_values
 
 # Sets and lists are compared each part with each: longer ones are compared as text alone.
 _MOST_PARTS = 60
 _DEEPEST = 6
+_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 _COMMA, _POINT = re.compile(r"-?\d+,\d+"), re.compile(r"-?\d+\.\d+")
-_SYMMETRIC = frozenset({"=", r"\ne"})
 
-_Compare = Callable[[str, str], Equality | None]
+
+class _How(NamedTuple):
+    """How two single values are compared, and how much may differ."""
+
+    single: Callable[[str, str, Leniency], Equality | None]
+    leniency: Leniency
 
 
 def compare(reference: str, answer: str, leniency: Leniency = "default") -> Equality:
@@ -62,14 +68,14 @@ def compare_quickly(reference: str, answer: str, leniency: Leniency = "default")
     wanted, stated = tidy(reference), tidy(answer)
     if not wanted:
         return Equality("unscored", "text", "the reference is empty")
-    return _compare_parts(wanted, stated, partial(_compare_single_quickly, leniency=leniency))
+    return _compare_parts(wanted, stated, _How(_compare_single_quickly, leniency))
 
 
 def compare_symbolically(reference: str, answer: str, leniency: Leniency = "default") -> Equality:
     """Equality by algebra; what cannot be read or decided has its own status."""
     if len(reference) > LONGEST_ANSWER or len(answer) > LONGEST_ANSWER:
         return _compare_long(reference, answer)
-    equality = _compare_parts(tidy(reference), tidy(answer), partial(_compare_single, leniency=leniency))
+    equality = _compare_parts(tidy(reference), tidy(answer), _How(_compare_single, leniency))
     return equality or Equality("unscored", "symbolic", "the two have shapes that cannot be compared")
 
 
@@ -104,32 +110,57 @@ def _compare_long(reference: str, answer: str) -> Equality:
     return Equality("unparsable", "text", f"the answer {reason}")
 
 
-def _compare_parts(wanted: str, stated: str, single: _Compare, depth: int = 0) -> Equality | None:
-    """Equality of two tidy texts of any shape; `single` decides about single values."""
+def _compare_parts(wanted: str, stated: str, how: _How, depth: int = 0) -> Equality | None:
+    """Equality of two tidy texts of any shape; `how` says what decides about single values."""
     if same_key(wanted) == same_key(stated):
         return Equality("correct", "text", "the texts are the same")
     first, second = shape(wanted), shape(stated)
     if set(first.kind.split()) <= RELATIONS and set(second.kind.split()) <= RELATIONS:
-        return _compare_relations(first, second, single, depth)
+        equality = compare_relations(first, second, partial(_compare_in_order, how=how, depth=depth + 1))
+        if equality is None or equality.status != "incorrect" or not _same_letters(wanted, stated):
+            return equality
+        sets = _compare_real_sets(wanted, stated)
+        return sets if sets is not None and sets.status == "correct" else equality
     if is_set(wanted) or is_set(stated):
-        one, other = real_set(wanted), real_set(stated)
-        if one is not None and other is not None:
-            return _equality(one == other, "set", "they are the same set of numbers", "the sets of numbers differ")
+        equality = _compare_real_sets(wanted, stated)
+        if equality is not None:
+            return equality
     if first.kind == second.kind == "single":
-        return single(*first.parts, *second.parts)
+        return _compare_values(first.parts[0], second.parts[0], how)
     kinds = {first.kind.partition(" ")[0], second.kind.partition(" ")[0]}
     if kinds == {"matrix", "single"}:
-        return single(wanted, stated)
+        return _compare_values(wanted, stated, how)
     if depth > _DEEPEST:
         return None
     decimal = _decimal_comma(wanted, stated)
     if decimal is not None:
         return decimal
-    if assigned_name(first):
-        return _compare_parts(first.parts[1], stated, single, depth + 1)
-    if assigned_name(second):
-        return _compare_parts(wanted, second.parts[1], single, depth + 1)
-    return _compare_collections(as_interval(first) or first, as_interval(second) or second, single, depth + 1)
+    if how.leniency != "strict" and assigned_name(first):
+        return _compare_parts(first.parts[1], stated, how, depth + 1)
+    if how.leniency != "strict" and assigned_name(second):
+        return _compare_parts(wanted, second.parts[1], how, depth + 1)
+    return _compare_collections(as_interval(first) or first, as_interval(second) or second, how, depth + 1)
+
+
+def _compare_real_sets(wanted: str, stated: str) -> Equality | None:
+    """Equality of two sets of real numbers; None if one is none."""
+    one, other = real_set(wanted), real_set(stated)
+    if one is None or other is None:
+        return None
+    return _equality(one == other, "set", "they are the same set of numbers", "the sets of numbers differ")
+
+
+def _same_letters(wanted: str, stated: str) -> bool:
+    return set(_LETTER.findall(wanted)) == set(_LETTER.findall(stated))
+
+
+def _compare_values(wanted: str, stated: str, how: _How) -> Equality | None:
+    equality = how.single(wanted, stated, how.leniency)
+    if how.leniency != "strict" or equality is None or equality.status != "correct":
+        return equality
+    if is_simplified(wanted) and not is_simplified(stated):
+        return Equality("incorrect", "form", "the value is right, but not simplified")
+    return equality
 
 
 def _decimal_comma(wanted: str, stated: str) -> Equality | None:
@@ -157,36 +188,35 @@ def _compare_ratios(first: Shape, second: Shape) -> Equality | None:
     return _equality(len(quotients) == 1, "number", "the ratios are equal", "the ratios differ")
 
 
-def _compare_collections(first: Shape, second: Shape, single: _Compare, depth: int) -> Equality | None:
+def _compare_collections(first: Shape, second: Shape, how: _How, depth: int) -> Equality | None:
     pair = {first.kind, second.kind}
     if "ratio" in pair and pair <= {"ratio", "single"}:
         ratios = _compare_ratios(first, second)
         if ratios is not None or "single" not in pair:
-            return ratios or _compare_in_order(first.parts, second.parts, single, depth)
+            return ratios or _compare_in_order(first.parts, second.parts, how, depth)
     if pair == {"set", "single"} and len(first.parts) == len(second.parts) == 1:
-        return _compare_parts(*first.parts, *second.parts, single, depth)
+        return _compare_parts(*first.parts, *second.parts, how, depth)
     unordered = pair <= {"list", "set"} or pair == {"union"}
     if unordered and max(len(first.parts), len(second.parts)) > _MOST_PARTS:
         return None
-    if pair == {"set"}:
-        return _compare_sets(first.parts, second.parts, single, depth)
+    if pair == {"set"} or (pair == {"list"} and _are_points(first) and _are_points(second)):
+        return _compare_sets(first.parts, second.parts, how, depth)
     if len(first.parts) != len(second.parts):
         return Equality("incorrect", "shape", f"{_described(second)} is not {_described(first)}")
-    if pair == {"list", "()"} or (pair == {"list"} and _named(first) != _named(second)):
-        return _compare_in_order(_values(first), _values(second), single, depth)
+    one_is_named = pair == {"list"} and _named(first) != _named(second)
+    if pair == {"list", "()"} or one_is_named or (pair == {"list"} and how.leniency == "strict"):
+        return _compare_in_order(_values(first), _values(second), how, depth)
     if unordered:
-        return _compare_lists(first.parts, second.parts, single, depth)
+        return _compare_lists(first.parts, second.parts, how, depth)
     if len(pair) == 1 and "single" not in pair:
-        return _compare_in_order(first.parts, second.parts, single, depth)
+        return _compare_in_order(first.parts, second.parts, how, depth)
     return Equality("incorrect", "shape", f"{_described(second)} is not {_described(first)}")
 
 
-def _compare_in_order(
-    wanted: tuple[str, ...], stated: tuple[str, ...], single: _Compare, depth: int
-) -> Equality | None:
+def _compare_in_order(wanted: tuple[str, ...], stated: tuple[str, ...], how: _How, depth: int) -> Equality | None:
     undecided = False
     for place, (first, second) in enumerate(zip(wanted, stated, strict=True), start=1):
-        equality = _compare_parts(first, second, single, depth)
+        equality = _compare_parts(first, second, how, depth)
         if equality is None:
             undecided = True
         elif equality.status != "correct":
@@ -194,39 +224,35 @@ def _compare_in_order(
     return None if undecided else Equality("correct", "tuple", "all parts are equal, in order")
 
 
-def _compare_lists(
-    wanted: tuple[str, ...], stated: tuple[str, ...], single: _Compare, depth: int
-) -> Equality | None:
+def _compare_lists(wanted: tuple[str, ...], stated: tuple[str, ...], how: _How, depth: int) -> Equality | None:
     """Equality in any order, each part used once."""
     left = list(stated)
     for part in wanted:
-        found = _find(part, left, single, depth)
+        found = _find(part, left, how, depth)
         if found is None or isinstance(found, Equality):
             return found
         left.remove(found)
     return Equality("correct", "set", "all parts are equal, in some order")
 
 
-def _compare_sets(
-    wanted: tuple[str, ...], stated: tuple[str, ...], single: _Compare, depth: int
-) -> Equality | None:
+def _compare_sets(wanted: tuple[str, ...], stated: tuple[str, ...], how: _How, depth: int) -> Equality | None:
     """Equality of sets, in which repeated members count once."""
     for part in wanted:
-        found = _find(part, stated, single, depth)
+        found = _find(part, stated, how, depth)
         if found is None or isinstance(found, Equality):
             return found
     for part in stated:
-        found = _find(part, wanted, single, depth)
+        found = _find(part, wanted, how, depth)
         if found is None or isinstance(found, Equality):
             return found
     return Equality("correct", "set", "the sets have the same members")
 
 
-def _find(part: str, others: Sequence[str], single: _Compare, depth: int) -> str | Equality | None:
+def _find(part: str, others: Sequence[str], how: _How, depth: int) -> str | Equality | None:
     """The first of the others that equals the part; or why none does; or None if that is open."""
     verdicts: list[Equality | None] = []
     for other in others:
-        equality = _compare_parts(part, other, single, depth)
+        equality = _compare_parts(part, other, how, depth)
         if equality is not None and equality.status == "correct":
             return other
         verdicts.append(equality)
@@ -236,36 +262,6 @@ def _find(part: str, others: Sequence[str], single: _Compare, depth: int) -> str
         if equality is not None and equality.status != "incorrect":
             return Equality(equality.status, "set", equality.reason)
     return Equality("incorrect", "set", f"{part[:40]} stands on one side only")
-
-
-def _compare_relations(first: Shape, second: Shape, single: _Compare, depth: int) -> Equality | None:
-    """Equality of equations up to their sides and a factor, of inequalities up to a positive factor."""
-    (signs, left), (other_signs, right) = _upward(first), _upward(second)
-    if signs != other_signs or len(left) != len(right):
-        return Equality("incorrect", "relation", "the relations differ")
-    undecided = False
-    for order in (right, right[::-1]) if signs[0] in _SYMMETRIC else (right,):
-        sides = _compare_in_order(left, order, single, depth + 1)
-        undecided |= sides is None
-        if sides is not None and sides.status == "correct":
-            return sides._replace(method="relation")
-    try:
-        wanted = [_difference(*pair) for pair in pairwise(left)]
-    except Unreadable as error:
-        return Equality("unscored", "relation", f"the reference cannot be read: {error}")
-    try:
-        stated = [_difference(*pair) for pair in pairwise(right)]
-    except Unreadable as error:
-        return Equality("unparsable", "relation", f"the answer cannot be read: {error}")
-    factors = [constant_factor(one, other) for one, other in zip(wanted, stated, strict=True)]
-    same = all(f > 0 or (f < 0 and sign in _SYMMETRIC) for f, sign in zip(factors, signs, strict=True))
-    if not same and undecided:
-        return None
-    return _equality(same, "relation", "the relations are equal up to a factor", "the relations differ")
-
-
-def _difference(left: str, right: str) -> Node:
-    return Node("sum", (parse(left), Node("product", (NEGATIVE_ONE, parse(right)))))
 
 
 def _compare_single_quickly(wanted: str, stated: str, leniency: Leniency) -> Equality | None:
@@ -358,12 +354,9 @@ def _without_unit(text: str) -> tuple[str, str]:
     return (text, "") if unit == "degree" else (body, unit)
 
 
-def _upward(relation: Shape) -> tuple[list[str], tuple[str, ...]]:
-    """The signs between the sides of a relation, with < for >, and the sides in that order."""
-    signs, sides = relation.kind.split(), relation.parts
-    if set(signs) <= {">", r"\ge"}:
-        return [{">": "<"}.get(sign, r"\le") for sign in reversed(signs)], sides[::-1]
-    return signs, sides
+def _are_points(collection: Shape) -> bool:
+    """Whether all parts are tuples: a point or a solution that is named twice is one."""
+    return all(shape(part).kind == "()" for part in collection.parts)
 
 
 def _named(collection: Shape) -> bool:

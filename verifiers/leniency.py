@@ -8,7 +8,9 @@ Goes in: two sides and `strict`, `default` or `lenient`. Comes out: whether a di
 | reference `1/3` or `\pi`, answer a decimal with its digits | no | ten digits or more | three or more |
 | reference a decimal, answer an exact value that rounds to it | no | three digits or more | two or more |
 | reference a decimal, answer a longer decimal that rounds to it | no | no | three digits or more |
-| a unit on one side only; `x =` on one side only | no; yes | yes | yes |
+| a unit on one side only; `x =` on one side only | no | yes | yes |
+| a list in another order; 2, 1 for 1, 2 (never a tuple, always a set) | no | yes | yes |
+| arithmetic left to do: 2/4 or 1 - 1/2 for 1/2, \sqrt{8} for 2\sqrt{2} | no | yes | yes |
 | another unit for the same length, weight, time: 1 m for 100 cm | no | yes | yes |
 | units that contradict one another | no | no | no |
 | 50 for 50% | no | no | yes |
@@ -18,16 +20,23 @@ A whole number is never a rounding: 101 is not 100, and 100 is not 99.99, in any
 
 import re
 from fractions import Fraction
+from math import gcd
 from typing import NamedTuple
+
+from flint import fmpq, fmpz
 
 from mixdistill.records import Leniency
 from mixdistill.verifiers.equality import Equality
+from mixdistill.verifiers.exact import exact_value
+from mixdistill.verifiers.latex import parse
 from mixdistill.verifiers.nodes import Node
-from mixdistill.verifiers.notation import Quantity, unit_factor, units_differ
+from mixdistill.verifiers.notation import Quantity, quantity, unit_factor, units_differ
+from mixdistill.verifiers.tokens import Unreadable
 from mixdistill.verifiers.values import number_value
 
 # Significant digits that a rounded decimal must state: where it is the answer, the reference, or both.
 _DIGITS: dict[str, tuple[int, int, int]] = {"default": (10, 3, 99), "lenient": (3, 2, 3)}
+_FRACTION = re.compile(r"\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|(\d+)\s*/\s*(\d+)")
 _DECIMAL = re.compile(r"([+-]?)(\d*)\.(\d+)")
 
 
@@ -72,6 +81,39 @@ def is_rounding_of(reference: str, answer: str, first: Node, second: Node, lenie
         return False
     value = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
     return _rounds(decimal, other, value, value, leniency)
+
+
+def is_simplified(text: str) -> bool:
+    """Whether no arithmetic is left to do in a tidy text: no fraction to reduce, no numbers to add or multiply."""
+    if quantity(text) is not None:
+        fraction = _FRACTION.search(text)
+        return fraction is None or gcd(*(int(n) for n in fraction.groups() if n)) == 1
+    try:
+        return not _has_work_left(parse(text))
+    except Unreadable:
+        return True
+
+
+def _has_work_left(node: Node) -> bool:
+    values = [exact_value(operand) for operand in node.operands]
+    numbers = [value for value in values if value is not None]
+    if node.kind == "sum" and len(numbers) > 1:
+        return True
+    if node.kind == "product":
+        whole = [abs(value) for value in numbers if value.q == 1 and abs(value) != 1]
+        parts = [value.q for value in numbers if value.q != 1]
+        if len(whole) > 1 or len(parts) > 1 or any(gcd(int(w.p), int(q)) != 1 for w in whole for q in parts):
+            return True
+    if node.kind == "power" and len(numbers) == 2:
+        base, exponent = numbers
+        return (exponent.q == 1 and exponent != -1) or _has_root(base, int(exponent.q))
+    return any(map(_has_work_left, node.operands))
+
+
+def _has_root(base: fmpq, degree: int) -> bool:
+    """Whether a factor can be taken out of a root of a number."""
+    small = max(abs(int(base.p)), int(base.q)) < 10**12
+    return degree > 1 and small and any(e >= degree for n in (base.p, base.q) for _, e in abs(fmpz(n)).factor())
 
 
 def _rounds(

@@ -22,6 +22,7 @@ _UNION = frozenset({"or", r"\lor", r"\vee"})
 _BOTH = frozenset({"and", r"\land", r"\wedge"})
 _BUILDER = re.compile(r"^\\\{\s*[A-Za-z]\s*(?:\\in\s*\\?R\s*)?(?:\||:|\\mid(?![A-Za-z]))(.*)\\\}$")
 _REALS = frozenset({"R", r"\R", r"\Re", "{R}", "all real numbers", '"all real numbers"', "all reals"})
+_MAGNITUDE = re.compile(r"\|\s?[a-z]\s?\|")
 _QUOTED = re.compile(r'" *(and|or) *"')
 _MOST_INTERVALS = 60
 _MARKS = (r"\cup", r"\cap", r"\setminus", "<", ">", r"\le", r"\ge", r"\ne", "]", r"\in", "R", "real")
@@ -89,7 +90,8 @@ def _simple(text: str) -> RealSet | None:
         return None if point is None else _complement((Interval(point, True, point, True),))
     bounds = as_interval(form)
     if bounds is not None:
-        return _interval(bounds)
+        within = _interval(bounds)
+        return _mirrored(within) if within is not None and any(map(_MAGNITUDE.fullmatch, form.parts)) else within
     if form.kind == "set" or (text[:1] == "{" and form.kind in ("list", "single")):
         return _points(form.parts)
     if form.kind == "list":
@@ -134,6 +136,12 @@ def _interval(form: Shape) -> RealSet | None:
         return None
     left, right = form.kind[0] == "[" and low != -math.inf, form.kind[1] == "]" and high != math.inf
     return () if low == high and not (left and right) else (Interval(low, left, high, right),)
+
+
+def _mirrored(sizes: RealSet) -> RealSet:
+    """The numbers whose absolute value is in the set."""
+    upper = _intersection(sizes, (Interval(Fraction(0), True, math.inf, False),))
+    return _union(upper, tuple(Interval(-i.high, i.high_closed, -i.low, i.low_closed) for i in upper))
 
 
 def _points(parts: tuple[str, ...]) -> RealSet | None:

@@ -18,7 +18,7 @@ _RELATIONS = re.compile(r"\\(?:le|ge|ne|lt|gt|approx|equiv)(?![A-Za-z])|<=|>=|!=
 _RELATION_NAMES = {
     "<=": r"\le", ">=": r"\ge", "!=": r"\ne", r"\lt": "<", r"\gt": ">", r"\approx": "=", r"\equiv": "=",
 }  # fmt: skip
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_THOUSANDS = re.compile(r"(?:(?<=[1-9])|(?<=\d\d)),(?=\d{3}(?!\d))")
 _MATRIX = re.compile(
     r"[(\[]?\s*\\begin\{([a-uw-z]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}\s*[)\]]?", re.DOTALL
 )
@@ -32,6 +32,7 @@ _NAME = re.compile(
     rf"|\\frac\s*\{{{_LETTERS}{_SUB}\}}\s*\{{{_LETTERS}{_SUB}\}}"
     rf"|{_LETTERS}{_SUB}\s*[:/]\s*{_LETTERS}{_SUB}"
 )
+_UNKNOWNS = frozenset("xyz")
 _UNION = re.compile(r"\\cup(?![A-Za-z])")
 MEMBER = re.compile(r"^(?:[A-Za-z]|\\[a-z]+)\s*\\in(?![A-Za-z])\s*")
 "The name in front of the set that it is an element of."
@@ -78,8 +79,8 @@ def shape(text: str) -> Shape:
 
 
 def assigned_name(relation: Shape) -> str | None:
-    """The name on the left of `name = value`; None for any other shape."""
-    if relation.kind != "=":
+    """The name on the left of `name = value`; None for any other shape, such as the line y = x."""
+    if relation.kind != "=" or set(relation.parts) <= _UNKNOWNS:
         return None
     name = relation.parts[0]
     names = name[1:-1].replace(" ", "").split(",") if name[:1] + name[-1:] == "()" else [name]
