@@ -29,13 +29,13 @@ from mixdistill.verifiers.notation import (
     same_key,
     split_unit,
     tidy,
-    units_differ,
 )
 from mixdistill.verifiers.relations import compare_relations
 from mixdistill.verifiers.sets import is_set, real_set
 from mixdistill.verifiers.shapes import RELATIONS, Shape, as_interval, assigned_name, shape
 from mixdistill.verifiers.tokens import Unreadable
 from mixdistill.verifiers.trees import common_logarithms
+from mixdistill.verifiers.units import units_differ
 from mixdistill.verifiers.values import Decision, compare_values
 
 # Sets and lists are compared each part with each: longer ones are compared as text alone.
@@ -269,6 +269,10 @@ def _compare_single_quickly(wanted: str, stated: str, leniency: Leniency) -> Equ
     if time is not None and stated_time is not None:
         return _equality(time == stated_time, "moment", "it is the same date or time", "the dates or times differ")
     number, stated_number = quantity(wanted), quantity(stated)
+    if number is not None and stated_number is None:
+        stated_number = quantity(stated, letters=True)
+    elif stated_number is not None and stated_number.unit and number is None:
+        number = quantity(wanted, letters=True)
     if number is not None and stated_number is not None:
         return compare_quantities(number, stated_number, wanted, stated, leniency)
     letter, chosen = choice_letter(wanted), choice_letter(stated, labelled=stated.startswith(("(", '"(')))

@@ -10,7 +10,7 @@ and relations are split off before (`shapes`).
 from functools import lru_cache
 
 from mixdistill.verifiers.nodes import NEGATIVE_ONE, Node, inverse
-from mixdistill.verifiers.operators import read_derivative, read_matrix, read_operator
+from mixdistill.verifiers.operators import read_derivative, read_matrix, read_operator, read_repeating
 from mixdistill.verifiers.tokens import (
     ACCENTS,
     COMMANDS,
@@ -35,6 +35,7 @@ _CLOSING = {
     r"\lceil": r"\rceil", r"\lVert": r"\rVert",
 }  # fmt: skip
 _AROUND = {"|": "abs", r"\lvert": "abs", r"\lfloor": "floor", r"\lceil": "ceil"}
+_REPEATED = frozenset({r"\overline", r"\bar", r"\dot"})
 # Behind one of these letters, parentheses hold arguments; behind any other, a factor.
 _FUNCTION_LETTERS = frozenset("fghFGH")
 _NO_FACTOR = frozenset(
@@ -238,8 +239,8 @@ class Parser:
         raise Unreadable(f"'{token[:20]}' is not known" if token else "something is missing at the end")
 
     def _number(self, token: str) -> Node:
-        if self.peek() in (r"\overline", r"\dot") and "." in token:
-            raise Unreadable("a repeating decimal stands in a formula")
+        if self.peek() in _REPEATED and "." in token:
+            return read_repeating(self, token)
         return Node("number", text=token.rstrip("."))
 
     def _symbol(self, name: str) -> Node:

@@ -30,8 +30,9 @@ from mixdistill.verifiers.equality import Equality
 from mixdistill.verifiers.exact import exact_value
 from mixdistill.verifiers.latex import parse
 from mixdistill.verifiers.nodes import Node
-from mixdistill.verifiers.notation import Quantity, quantity, unit_factor, units_differ
+from mixdistill.verifiers.notation import Quantity, quantity
 from mixdistill.verifiers.tokens import Unreadable
+from mixdistill.verifiers.units import unit_factor, units_differ
 from mixdistill.verifiers.values import number_value
 
 # Significant digits that a rounded decimal must state: where it is the answer, the reference, or both.
@@ -51,7 +52,7 @@ def compare_quantities(
 ) -> Equality:
     """Equality of two exact numbers with units."""
     factor, other_factor = unit_factor(wanted.unit), unit_factor(stated.unit)
-    convertible = factor is not None and other_factor is not None and factor.kind == other_factor.kind
+    convertible = factor is not None and other_factor is not None and factor.measures == other_factor.measures
     if units_differ(wanted.unit, stated.unit) and (leniency == "strict" or not convertible):
         return Equality("incorrect", "unit", f"the units {wanted.unit} and {stated.unit} differ")
     if leniency == "strict" and bool(wanted.unit) != bool(stated.unit):

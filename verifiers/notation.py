@@ -10,6 +10,8 @@ import unicodedata
 from fractions import Fraction
 from typing import NamedTuple
 
+from mixdistill.verifiers.units import is_percent, unit_factor
+
 # Longer texts are no answers. Numbers longer than this stay under Python's own limit of 4,300 digits.
 LONGEST_ANSWER = 4_500
 MOST_DIGITS = 4_200
@@ -82,42 +84,10 @@ _SCIENTIFIC = re.compile(
     rf"|({_DECIMAL})[eE]([+-]?\d+)"
 )
 _PLAIN = re.compile(_DECIMAL)
-_UNIT_POWER = re.compile(r"\s*\^\s*(?:\{\s*([23])\s*\}|([23]))$")
-
-# Spellings of units that contradict one another; what is not here contradicts nothing.
-_UNITS = {
-    spelling: spellings.split()[0]
-    for spellings in (
-        "dollar dollars usd", "cent cents", "euro euros eur", "pound pounds gbp",
-        "mm millimeter millimeters", "cm centimeter centimeters centimetre centimetres",
-        "m meter meters metre metres", "km kilometer kilometers kilometre kilometres",
-        "inch inches in", "foot feet ft", "yard yards yd", "mile miles mi", "mg milligram milligrams",
-        "g gram grams", "kg kilogram kilograms", "lb lbs", "oz ounce ounces", "ml milliliter milliliters",
-        "l liter liters litre litres", "second seconds sec s", "minute minutes min", "hour hours hr hrs h",
-        "day days", "week weeks", "month months", "year years", "degree degrees deg", "radian radians rad",
-    )
-    for spelling in spellings.split()
-}  # fmt: skip
-
-
-class UnitFactor(NamedTuple):
-    """What a unit measures, and how many of the smallest unit here it is."""
-
-    kind: str
-    factor: Fraction
-
-
-_MEASURES: dict[str, dict[str, int | str]] = {
-    "length": {"mm": 1, "cm": 10, "m": 1_000, "km": 1_000_000, "inch": "25.4", "foot": "304.8", "yard": "914.4",
-               "mile": 1_609_344},
-    "weight": {"mg": 1, "g": 1_000, "kg": 1_000_000},
-    "volume": {"ml": 1, "l": 1_000},
-    "time": {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800},
-    "dollars": {"cent": 1, "dollar": 100},
-}  # fmt: skip
-_FACTORS = {
-    unit: UnitFactor(kind, Fraction(factor)) for kind, units in _MEASURES.items() for unit, factor in units.items()
-}
+# Degrees, minutes and seconds of an angle; `tidy` took the quotes behind the seconds away.
+_ARC = re.compile(r"(\d{1,9}) ?° ?(\d{1,3}(?:\.\d{1,9})?) ?'(?: ?(\d{1,3}(?:\.\d{1,9})?) ?(?:'')?)?")
+_UNIT_POWER = re.compile(r"\s?\^\s?(?:\{\s?-?[1-4]\s?\}|-?[1-4])$")
+_TEMPERATURE = re.compile(r'\s?°\s?"?\s?([CF]?)"?$')
 
 
 class Quantity(NamedTuple):
@@ -170,8 +140,8 @@ def choice_letter(text: str, *, labelled: bool = False) -> str | None:
     return letters.pop() if len(letters) == 1 else None
 
 
-def quantity(text: str) -> Quantity | None:
-    r"""The exact number in the tidy text, with its unit; None for everything else.
+def quantity(text: str, *, letters: bool = False) -> Quantity | None:
+    r"""The exact number in the tidy text, with its unit; None for everything else; `letters` as in `split_unit`.
 
     >>> quantity("1,234.50 apples").number
     Fraction(2469, 2)
@@ -180,54 +150,61 @@ def quantity(text: str) -> Quantity | None:
     """
     if len(text) > LONGEST_ANSWER or not any(c.isdigit() for c in text):
         return None
-    body, unit = split_unit(text.strip())
+    if match := _ARC.fullmatch(text.strip()):
+        return Quantity(sum(Fraction(n or 0) / 60**at for at, n in enumerate(match.groups())), "degree")
+    body, unit = split_unit(text.strip(), letters=letters)
     sign, body = _split_sign(_unwrap(body))
     if body[:1] in _CURRENCIES:
         unit, body = _CURRENCIES[body[0]], body[1:].strip()
-    percent = body.endswith("%") or unit in ("percent", "pct", "percentage")
+    percent = body.endswith("%") or is_percent(unit)
     number = _number(_unwrap(body.removesuffix("%").strip()))
     if number is None:
         return None
     return Quantity(sign * number / (100 if percent else 1), "" if percent else unit)
 
 
-def unit_factor(unit: str) -> UnitFactor | None:
-    """What the unit measures, if it is one that can be converted."""
-    name, _, power = unit.partition("^")
-    factor = _FACTORS.get(_UNITS.get(name, ""))
-    if factor is None or not power:
-        return factor
-    return factor._replace(kind=f"{factor.kind}^{power}", factor=factor.factor ** int(power))
+def split_unit(text: str, *, letters: bool = False) -> tuple[str, str]:
+    """What stands before the trailing unit of tidy text, and the unit; empty where there is none.
 
-
-def units_differ(first: str, second: str) -> bool:
-    """Whether both units are known and are not the same."""
-    one, other = (_UNITS.get(unit.partition("^")[0]) for unit in (first, second))
-    return one is not None and other is not None and one != other
-
-
-def split_unit(text: str) -> tuple[str, str]:
-    """What stands before the trailing unit of tidy text, and the unit; empty where there is none."""
+    A single letter, as in `5 m`, is a unit in quotes, or where `letters` says so: it may be a variable.
+    """
+    temperature = _TEMPERATURE.search(text)
+    if temperature:
+        return text[: temperature.start()].strip(), f"°{temperature.group(1)}" if temperature.group(
+            1
+        ) else "degree"
     power = _UNIT_POWER.search(text)
     stem = text[: power.start()] if power else text
     if stem.endswith('"'):
         opening = stem.rfind('"', 0, -1)
-        body, unit, quoted = stem[:opening], stem[opening + 1 : -1], True
-    elif stem.endswith("°") or stem.endswith(("°C", "°F")):
-        return stem.rstrip("CF").removesuffix("°").strip(), "degree"
+        body, name, quoted = stem[:opening], stem[opening + 1 : -1] + text[len(stem) :], True
     else:
-        body = stem.rstrip(_LETTERS)
-        unit, quoted = stem[len(body) :], False
+        body, quoted = _without_letters(text), False
+        name = text[len(body) :]
     if quoted and not body.strip():  # all of it is text, as in \text{12}
-        return unit.strip(), ""
-    name = unit.strip(" .").casefold()
-    if not name:
-        return (text if power else body.strip() + ("." if unit == "." else "")), ""
-    known = name in _UNITS or name in ("percent", "pct", "percentage")
-    is_word = len(name.split()[0]) > 2 and unit.startswith(" ") and name.split()[0] not in _NAMES
-    if body.rstrip().endswith("\\") or not (quoted or is_word or (known and len(name) > 1)):
+        return name.strip(), ""
+    unit = name.strip(" .")
+    if not unit:
+        return body.strip() + ("." if name == "." else ""), ""
+    words = unit.replace("/", " ").split()
+    is_word = name.startswith(" ") and len(words[0]) > 2 and words[0].isalpha() and words[0] not in _NAMES
+    is_unit = (
+        (letters and name.startswith(" ") and len(words) == 1)
+        or "/" in unit
+        or any(len(word) > 1 for word in words)
+    )
+    known = is_percent(unit) or ((is_unit or quoted) and unit_factor(unit) is not None)
+    if body.rstrip().endswith("\\") or not (quoted or is_word or known):
         return text, ""
-    return body.strip(), f"{name}^{power.group(1) or power.group(2)}" if power else name
+    return body.strip(), unit if known else unit.casefold()
+
+
+def _without_letters(text: str) -> str:
+    """The text without the letters that it ends in, and the powers of these."""
+    body = text.rstrip(_LETTERS)
+    while (power := _UNIT_POWER.search(body)) and body[: power.start()][-1:].isalpha():
+        body = body[: power.start()].rstrip(_LETTERS)
+    return body
 
 
 def _split_sign(text: str) -> tuple[int, str]:

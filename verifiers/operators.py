@@ -1,4 +1,4 @@
-r"""Reads sums, products, integrals, limits, derivatives and matrices, which have rules of their own.
+r"""Reads sums, products, integrals, limits, derivatives, matrices, repeating decimals: each has rules of its own.
 
 Goes in: a parser that stands behind \sum, \prod, \int, \lim or in front of the two halves of d/dx. Comes out:
 a Node whose operands are the body, the variable and the bounds. An integral reaches to its `dx`, wherever that
@@ -8,7 +8,7 @@ stands, also in a numerator; the others reach over one term. Nothing is summed o
 import re
 from typing import TYPE_CHECKING
 
-from mixdistill.verifiers.nodes import Node
+from mixdistill.verifiers.nodes import Node, inverse
 from mixdistill.verifiers.tokens import GREEK, Unreadable
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _OPENING, _CLOSING = frozenset({"(", "[", "{", r"\{"}), frozenset({")", "]", "}", r"\}"})
 _KINDS = {"sum": "addition", "prod": "multiplication", "int": "integral", "lim": "limit"}
+_MOST_REPEATED = 40
 _ONE = Node("number", text="1")
 _DIFFERENTIAL = re.compile(r"d[A-Za-z]")
 _MATRIX = re.compile(r"[a-zA-Z]?(?:small)?matrix|array")
@@ -31,9 +32,9 @@ def read_operator(parser: "Parser", name: str) -> Node:
     upper: Node | None = None
     while parser.peek() in ("_", "^"):
         if parser.next() == "_":
-            lower = _script(parser)
+            lower = read_group(parser)
         else:
-            upper = parser.inner(_script(parser))
+            upper = parser.inner(read_group(parser))
     if kind == "integral":
         bounds = (parser.inner(lower), upper) if lower and upper is not None else ()
         return _integral(parser, bounds)
@@ -58,7 +59,7 @@ def read_derivative(parser: "Parser") -> Node | None:
     if (order or "1") != (below or "1") or (len(variable) > 1 and variable not in GREEK):
         return None
     for _ in range(2):
-        _script(parser)
+        read_group(parser)
     body = Node("symbol", text=function) if function else parser.product()
     return Node("derivative", (body, Node("symbol", text=variable)), order or "1")
 
@@ -88,15 +89,27 @@ def read_matrix(parser: "Parser") -> Node:
     return Node("call", (node,), "det") if environment == "vmatrix" else node
 
 
+def read_repeating(parser: "Parser", digits: str) -> Node:
+    """The decimal whose last digits stand under the bar that comes next: 0.1666... is 0.1 and 6/90."""
+    parser.next()
+    block = "".join(read_group(parser))
+    places = len(digits.partition(".")[2])
+    if not block.isdecimal() or len(block) > _MOST_REPEATED or places > _MOST_REPEATED:
+        raise Unreadable("what repeats in a decimal is no number")
+    nines = Node("number", text="9" * len(block) + "0" * places)
+    repeated = Node("product", (Node("number", text=block), inverse(nines)))
+    return Node("sum", (Node("number", text=digits.rstrip(".")), repeated))
+
+
 def _braced_name(parser: "Parser") -> str:
-    return "".join(token.strip('"').lstrip("\\") for token in _script(parser))
+    return "".join(token.strip('"').lstrip("\\") for token in read_group(parser))
 
 
 def _limit(parser: "Parser") -> Node:
     if parser.peek() != "_":
         raise Unreadable(r"a \lim without its variable cannot be read")
     parser.at += 1
-    inside = _script(parser)
+    inside = read_group(parser)
     if r"\to" not in inside:
         raise Unreadable(r"a \lim without an arrow cannot be read")
     at = inside.index(r"\to")
@@ -147,8 +160,8 @@ def _without_differential(tokens: list[str]) -> tuple[list[str], Node, int]:
     return split, Node("symbol", text="x"), 0
 
 
-def _script(parser: "Parser") -> list[str]:
-    """The tokens of a subscript or a group: of a pair of braces, or a single one."""
+def read_group(parser: "Parser") -> list[str]:
+    """The tokens of a subscript or a group, taken: of a pair of braces, or a single one."""
     if parser.peek() != "{":
         return [parser.next()]
     start, depth = parser.at, 0
