@@ -11,7 +11,8 @@ from fractions import Fraction
 
 from mixdistill.verifiers.equality import Equality
 from mixdistill.verifiers.equivalence import compare_quickly
-from mixdistill.verifiers.notation import LONGEST_ANSWER, Quantity, is_words, quantity, tidy
+from mixdistill.verifiers.notation import LONGEST_ANSWER, is_words, tidy
+from mixdistill.verifiers.quantities import Quantity, quantity
 from mixdistill.verifiers.units import units_differ
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|emph|boxed)\s*\{([^{}]*)\}")

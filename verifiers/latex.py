@@ -35,6 +35,7 @@ _CLOSING = {
     r"\lceil": r"\rceil", r"\lVert": r"\rVert",
 }  # fmt: skip
 _AROUND = {"|": "abs", r"\lvert": "abs", r"\lfloor": "floor", r"\lceil": "ceil"}
+_FIRST_IDEOGRAPH = "\u2e80"  # no writing from there on names a variable by one sign
 _REPEATED = frozenset({r"\overline", r"\bar", r"\dot"})
 # Behind one of these letters, parentheses hold arguments; behind any other, a factor.
 _FUNCTION_LETTERS = frozenset("fghFGH")
@@ -131,7 +132,7 @@ class Parser:
             elif token in _MOD:
                 self.at += 1
                 factors = [Node("mod", (_product(factors), self._signed()))]
-            elif token[:1].isdigit() and self._previous_is_number():  # 1 2 may be 12, 1.2 or a slip
+            elif token[:1].isdecimal() and self._previous_is_number():  # 1 2 may be 12, 1.2 or a slip
                 raise Unreadable("a number stands behind a number without a sign")
             elif self._starts_factor(token):
                 mixed = token == r"\frac" and self._previous_is_number()
@@ -144,7 +145,7 @@ class Parser:
                 return _product(factors)
 
     def _previous_is_number(self) -> bool:
-        return self.tokens[self.at - 1][-1:].isdigit()
+        return self.tokens[self.at - 1][-1:].isdecimal()
 
     def _signed(self) -> Node:
         negative = False
@@ -213,13 +214,15 @@ class Parser:
         return node
 
     def _undivided(self, token: str) -> Node:
-        if token[:1].isdigit() or (token[:1] == "." and len(token) > 1):
+        if token[:1].isdecimal() or (token[:1] == "." and len(token) > 1):
             return self._number(token)
         if token in _CLOSING or token == "|":
             return self._group(token)
         if token[:1] == '"':
             return Node("symbol", text=token[1:] + self._subscript())
-        name = _command(token) or (token if len(token) == 1 and token.isalpha() else "")
+        name = _command(token) or (
+            token if len(token) == 1 and token.isalpha() and token < _FIRST_IDEOGRAPH else ""
+        )
         if name in ("frac", "binom"):
             return self._fraction(name)
         if name in OPERATORS:
@@ -291,7 +294,7 @@ class Parser:
     def argument(self) -> Node:
         """One argument of a command: a group in braces, or a single digit or letter."""
         token = self.peek()
-        if token[:1].isdigit() and len(token) > 1:
+        if token[:1].isdecimal() and len(token) > 1:
             self.tokens[self.at] = token[1:]
             return Node("number", text=token[0])
         return self.atom()
@@ -404,8 +407,8 @@ def _is_minus_one(node: Node) -> bool:
 
 def _is_mixed(whole: Node, part: Node) -> bool:
     """Whether an integer and a fraction of integers side by side are a mixed number, as in 3 1/2."""
-    if not whole.text.isdigit() or part.kind != "product" or len(part.operands) != 2:
+    if not whole.text.isdecimal() or part.kind != "product" or len(part.operands) != 2:
         return False
     above, inverted = part.operands
     below = inverted.operands[0] if inverted.kind == "power" else inverted
-    return above.text.isdigit() and below.text.isdigit() and inverted == inverse(below)
+    return above.text.isdecimal() and below.text.isdecimal() and inverted == inverse(below)

@@ -30,7 +30,7 @@ from mixdistill.verifiers.equality import Equality
 from mixdistill.verifiers.exact import exact_value
 from mixdistill.verifiers.latex import parse
 from mixdistill.verifiers.nodes import Node
-from mixdistill.verifiers.notation import Quantity, quantity
+from mixdistill.verifiers.quantities import Quantity, quantity
 from mixdistill.verifiers.tokens import Unreadable
 from mixdistill.verifiers.units import unit_factor, units_differ
 from mixdistill.verifiers.values import number_value
@@ -38,12 +38,16 @@ from mixdistill.verifiers.values import number_value
 # Significant digits that a rounded decimal must state: where it is the answer, the reference, or both.
 _DIGITS: dict[str, tuple[int, int, int]] = {"default": (10, 3, 99), "lenient": (3, 2, 3)}
 _FRACTION = re.compile(r"\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|(\d+)\s*/\s*(\d+)")
-_DECIMAL = re.compile(r"([+-]?)(\d*)\.(\d+)")
+_POWER = (
+    r"(?:\s?(?:\\times|\\cdot|\*)\s?10\s?\^\s?(?:\{\s?([+-]?\d{1,3})\s?\}|([+-]?\d{1,3}))|[eE]([+-]?\d{1,3}))?"
+)
+_DECIMAL = re.compile(rf"([+-]?)(\d*)\.(\d+){_POWER}")
 
 
 class _Decimal(NamedTuple):
     value: Fraction
     places: int
+    "Of its last digit: 2 for 0.25, -3 for 1.5e4."
     significant: int
 
 
@@ -134,7 +138,7 @@ def _rounds(
 
 def _is_near(decimal: _Decimal, exact: Fraction) -> bool:
     """Whether the value rounds to the decimal, or is cut to it where that states many digits."""
-    gap = abs(exact - decimal.value) * 10**decimal.places
+    gap = abs(exact - decimal.value) * Fraction(10) ** decimal.places
     return gap <= Fraction(1, 2) or (decimal.significant >= 10 and gap < 1)
 
 
@@ -151,6 +155,7 @@ def _decimal(text: str) -> _Decimal | None:
     match = _DECIMAL.fullmatch(text.strip().rstrip("%").strip())
     if match is None:
         return None
-    sign, whole, part = match.groups()
-    value = Fraction(f"{sign}{whole or 0}.{part}")
-    return _Decimal(value, len(part), len((whole + part).lstrip("0")))
+    sign, whole, part, *powers = match.groups()
+    power = int(next((p for p in powers if p), 0))
+    value = Fraction(f"{sign}{whole or 0}.{part}") * Fraction(10) ** power
+    return _Decimal(value, len(part) - power, len((whole + part).lstrip("0")))

@@ -27,7 +27,7 @@ def moment(text: str) -> Moment | None:
     (True, ('time', 15, 0, 0))
     """
     text = text.strip()
-    if len(text) > 40 or not any(c.isdigit() for c in text):
+    if len(text) > 40 or not any(c.isdecimal() for c in text):
         return None
     if match := _TIME.fullmatch(text):
         return _time(*match.groups())

@@ -1,39 +1,42 @@
-r"""Reads what needs no algebra: the spelling of an answer, exact numbers with their units, words, choices.
+r"""Reads the spelling of an answer: LaTeX and plain text in one form, words, choices.
 
 `tidy` turns the many spellings of LaTeX and of plain text into one, in which `"..."` stands for \text{...},
-`°` for a degree mark and `¤` for a dollar sign that is money. The other functions take tidy text and return
-None for what they do not read. No SymPy, no evaluation: a number is a Fraction or it is not a number.
+`°` for a degree mark and `¤` for a dollar sign that is money. The other functions take tidy text. Numbers are
+read by `quantities`, formulas by `latex`.
 """
 
 import re
 import unicodedata
-from fractions import Fraction
-from typing import NamedTuple
 
-from mixdistill.verifiers.units import is_percent, unit_factor
-
-# Longer texts are no answers. Numbers longer than this stay under Python's own limit of 4,300 digits.
+# Longer texts are no answers. Numbers that are not longer than this stay under Python's own limit of 4,300 digits.
 LONGEST_ANSWER = 4_500
 MOST_DIGITS = 4_200
-_HIGHEST_POWER_OF_TEN = 1_000
 
 _CHARACTERS = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ",
         "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ",
         "∪": r"\cup ", "∈": r"\in ", "∅": r"\emptyset ", "θ": r"\theta ", "⁄": "/", "º": "°", "′": "'",
-        "“": "", "”": "", '"': "", "（": "(", "）": ")", "，": ",", "²": "^2", "³": "^3", "½": r"\frac{1}{2}",
-        "％": "%", "\xa0": " ", "\u2009": " ", "\u202f": " ", "∖": "\\",
+        "“": "", "”": "", '"': "", "（": "(", "）": ")", "，": ",", "½": r"\frac{1}{2}",
+        "％": "%", "\xa0": " ", "\u2009": " ", "\u202f": " ", "∖": "\\", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]",
     }
 )  # fmt: skip
+# Small digits as LaTeX writes them, and the whole number under a root sign.
+_SMALL_DIGITS = re.compile("([₀-₉]+)|[⁰¹²³⁴-⁹]+")
+_ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?)")
 _INVISIBLE = (
     r"displaystyle|textstyle|limits|m?left|m?right|middle|[bB]igg?[lr]?|"
     r"negthinspace|negmedspace|negthickspace|phantom|nolimits"
 )
+_EATEN = {
+    "\\\x0crac": r"\frac", "\x08oxed": r"\boxed", "\x0cbox": r"\fbox", "\x0crac": r"\frac", "\x08egin": r"\begin",
+    "\x08inom": r"\binom",
+}  # fmt: skip
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z({\[]|[,!;])")
 _WORDS = r"text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|mathbf|mathit|mathsf|operatorname|rm|bf"
 # A backslash behind a backslash begins no command: it ends a row of a matrix.
 _REPLACEMENTS = [
+    (re.compile(r"(?<=\d)(?:,|\{,\})\\!\s*(?=\d)"), ""),
     (re.compile(r"(?<!\\)\\\$"), "¤"),
     (re.compile(r"(?<!\\)\\[()\[\]]|\$\$"), " "),
     (re.compile(rf"(?<!\\)\\(?:!\s*|(?:{_INVISIBLE})(?![A-Za-z]))"), ""),
@@ -60,6 +63,7 @@ _REPLACEMENTS = [
     (re.compile(r"\\lbrace"), r"\\{ "),
     (re.compile(r"\\rbrace"), r"\\}"),
     (re.compile(rf"\\(?:{_WORDS})\s*\{{([^{{}}]*)\}}"), r'"\1"'),
+    (re.compile(r'" ?% ?"'), "%"),
     (re.compile(r"\\(?:boxed|fbox|mathbb|mathcal|ensuremath)\s*(?=\{)"), ""),
 ]  # fmt: skip
 _INNER_SPACE = re.compile(r"(?<=[A-Za-z0-9])\s+(?=[A-Za-z0-9])")
@@ -68,34 +72,17 @@ _LABELLED_CHOICE = re.compile(r"\(([A-Z])\)|\b([A-Z])[.):]|\b[Oo]ption ([A-Z])\b
 _LETTERS_ONLY = re.compile(r"[^\W\d_][^\d_\\^*/+=<>(){}|,;:&]*")
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _SHORT_WORDS = frozenset({"no", "on", "am", "pm", "up", "if", "or", "we", "he"})
-_NAMES = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "sqrt", "abs", "ln", "infty"})
+FUNCTION_NAMES = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "sqrt", "abs", "ln", "infty"})
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-
-_CURRENCIES = {"¤": "dollar", "£": "pound", "€": "euro"}
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ./"
-
-_INTEGER = r"(?:(?!0)\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d+)"
-_DECIMAL = rf"(?:{_INTEGER}(?:\.\d*)?|\.\d+)"
-_PART = rf"(?:\{{\s*([+-]?\s*{_DECIMAL})\s*\}}|(\d))"
-_FRACTION = re.compile(rf"\\frac\s*{_PART}\s*{_PART}|({_DECIMAL})\s*/\s*([+-]?{_DECIMAL})")
-_MIXED = re.compile(r"(\d+)\s*(?:\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|\\frac\s*(\d)\s*(\d)| (\d+)/(\d+))")
-_SCIENTIFIC = re.compile(
-    rf"(?:({_DECIMAL})\s*(?:\\times|\\cdot|\*|x)\s*)?10\s*\^\s*(?:\{{\s*([+-]?\d+)\s*\}}|([+-]?\d+))"
-    rf"|({_DECIMAL})[eE]([+-]?\d+)"
-)
-_PLAIN = re.compile(_DECIMAL)
-# Degrees, minutes and seconds of an angle; `tidy` took the quotes behind the seconds away.
-_ARC = re.compile(r"(\d{1,9}) ?° ?(\d{1,3}(?:\.\d{1,9})?) ?'(?: ?(\d{1,3}(?:\.\d{1,9})?) ?(?:'')?)?")
-_UNIT_POWER = re.compile(r"\s?\^\s?(?:\{\s?-?[1-4]\s?\}|-?[1-4])$")
-_TEMPERATURE = re.compile(r'\s?°\s?"?\s?([CF]?)"?$')
+IDEOGRAPHS = re.compile(r"[\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af]+$")
 
 
-class Quantity(NamedTuple):
-    """An exact number and the unit that was written behind it."""
-
-    number: Fraction
-    unit: str
-    "Empty if there is none; `dollar` for a dollar sign, `degree` for a degree mark."
+def restored(text: str) -> str:
+    """The text with commands of LaTeX whose first letter an escape of JSON or Python ate."""
+    if "\x08" in text or "\x0c" in text:
+        for eaten, command in _EATEN.items():
+            text = text.replace(eaten, command)
+    return text
 
 
 def tidy(text: str) -> str:
@@ -104,16 +91,32 @@ def tidy(text: str) -> str:
     >>> tidy(r"$\dfrac{1}{2}\text{ cm}$")
     '\\frac{1}{2}" cm"'
     """
-    text = " ".join(text.translate(_CHARACTERS).split())
-    text = "".join(c for c in text if unicodedata.category(c) not in _UNSEEN)
+    text = restored(text)
+    if not text.isascii():
+        text = _SMALL_DIGITS.sub(_full_size, _ROOT.sub(r"\1{\2}", text))
+    text = text.translate(_CHARACTERS)
+    text = "".join(c for c in " ".join(text.split()) if c.isprintable() or unicodedata.category(c) not in _UNSEEN)
     if r"\begin" not in text:  # no rows, so a doubled backslash is a slip of escaping
         text = _DOUBLED.sub(r"\\", text)
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     if text.count("$") % 2:
         text = re.sub(r"\$(?=\s*\.?\d)", "¤", text, count=1)
-    text = " ".join(text.replace("$", " ").split())
+    text = _without_stray_end(" ".join(text.replace("$", " ").split()))
     return text.rstrip(" .;,") if not text.endswith("...") else text
+
+
+def _full_size(digits: re.Match[str]) -> str:
+    return f"{'_' if digits.group(1) else '^'}{{{unicodedata.normalize('NFKC', digits.group())}}}"
+
+
+def _without_stray_end(text: str) -> str:
+    """The text without backslashes and closing braces at its end that belong to nothing."""
+    text = text.rstrip("\\ ") if r"\begin" not in text else text
+    unopened = text.count("}") - text.count(r"\}") - text.count("{") + text.count(r"\{")
+    while unopened > 0 and text.endswith("}") and not text.endswith(r"\}"):
+        text, unopened = text[:-1].rstrip(), unopened - 1
+    return text
 
 
 def same_key(text: str) -> str:
@@ -127,7 +130,11 @@ def is_words(text: str) -> bool:
     bare = text.replace('"', " ").strip()
     if _LETTERS_ONLY.fullmatch(bare) is None:
         return False
-    return bare.casefold() in _SHORT_WORDS or any(w not in _NAMES for w in _LONG_WORD.findall(bare))
+    return (
+        bare.casefold() in _SHORT_WORDS
+        or IDEOGRAPHS.search(bare) is not None
+        or any(w not in FUNCTION_NAMES for w in _LONG_WORD.findall(bare))
+    )
 
 
 def choice_letter(text: str, *, labelled: bool = False) -> str | None:
@@ -138,109 +145,3 @@ def choice_letter(text: str, *, labelled: bool = False) -> str | None:
     labels = _LABELLED_CHOICE.findall(text.replace('"', " ").strip())
     letters = {letter for groups in labels for letter in groups if letter}
     return letters.pop() if len(letters) == 1 else None
-
-
-def quantity(text: str, *, letters: bool = False) -> Quantity | None:
-    r"""The exact number in the tidy text, with its unit; None for everything else; `letters` as in `split_unit`.
-
-    >>> quantity("1,234.50 apples").number
-    Fraction(2469, 2)
-    >>> quantity(r"-2\frac{1}{3}").number, quantity("50%").number
-    (Fraction(-7, 3), Fraction(1, 2))
-    """
-    if len(text) > LONGEST_ANSWER or not any(c.isdigit() for c in text):
-        return None
-    if match := _ARC.fullmatch(text.strip()):
-        return Quantity(sum(Fraction(n or 0) / 60**at for at, n in enumerate(match.groups())), "degree")
-    body, unit = split_unit(text.strip(), letters=letters)
-    sign, body = _split_sign(_unwrap(body))
-    if body[:1] in _CURRENCIES:
-        unit, body = _CURRENCIES[body[0]], body[1:].strip()
-    percent = body.endswith("%") or is_percent(unit)
-    number = _number(_unwrap(body.removesuffix("%").strip()))
-    if number is None:
-        return None
-    return Quantity(sign * number / (100 if percent else 1), "" if percent else unit)
-
-
-def split_unit(text: str, *, letters: bool = False) -> tuple[str, str]:
-    """What stands before the trailing unit of tidy text, and the unit; empty where there is none.
-
-    A single letter, as in `5 m`, is a unit in quotes, or where `letters` says so: it may be a variable.
-    """
-    temperature = _TEMPERATURE.search(text)
-    if temperature:
-        return text[: temperature.start()].strip(), f"°{temperature.group(1)}" if temperature.group(
-            1
-        ) else "degree"
-    power = _UNIT_POWER.search(text)
-    stem = text[: power.start()] if power else text
-    if stem.endswith('"'):
-        opening = stem.rfind('"', 0, -1)
-        body, name, quoted = stem[:opening], stem[opening + 1 : -1] + text[len(stem) :], True
-    else:
-        body, quoted = _without_letters(text), False
-        name = text[len(body) :]
-    if quoted and not body.strip():  # all of it is text, as in \text{12}
-        return name.strip(), ""
-    unit = name.strip(" .")
-    if not unit:
-        return body.strip() + ("." if name == "." else ""), ""
-    words = unit.replace("/", " ").split()
-    is_word = name.startswith(" ") and len(words[0]) > 2 and words[0].isalpha() and words[0] not in _NAMES
-    is_unit = (
-        (letters and name.startswith(" ") and len(words) == 1)
-        or "/" in unit
-        or any(len(word) > 1 for word in words)
-    )
-    known = is_percent(unit) or ((is_unit or quoted) and unit_factor(unit) is not None)
-    if body.rstrip().endswith("\\") or not (quoted or is_word or known):
-        return text, ""
-    return body.strip(), unit if known else unit.casefold()
-
-
-def _without_letters(text: str) -> str:
-    """The text without the letters that it ends in, and the powers of these."""
-    body = text.rstrip(_LETTERS)
-    while (power := _UNIT_POWER.search(body)) and body[: power.start()][-1:].isalpha():
-        body = body[: power.start()].rstrip(_LETTERS)
-    return body
-
-
-def _split_sign(text: str) -> tuple[int, str]:
-    if text[:1] in ("-", "+"):
-        return (-1 if text[0] == "-" else 1), _unwrap(text[1:].strip())
-    return 1, text
-
-
-def _unwrap(text: str) -> str:
-    """The text without one pair of braces or parentheses that holds all of it."""
-    text = text.strip()
-    if text[:1] + text[-1:] in ("{}", "()") and not any(c in "(){}" for c in text[1:-1]):
-        return text[1:-1].strip()
-    return text
-
-
-def _number(text: str) -> Fraction | None:
-    if _PLAIN.fullmatch(text):
-        return _decimal(text)
-    if match := _FRACTION.fullmatch(text):
-        above, below = (_decimal(group) for group in match.groups() if group)
-        return None if above is None or not below else above / below
-    if match := _MIXED.fullmatch(text):
-        whole, part, of = (_decimal(group) for group in match.groups() if group)
-        return None if whole is None or part is None or not of else whole + part / of
-    if match := _SCIENTIFIC.fullmatch(text):
-        mantissa, braced, bare, plain, exponent = match.groups()
-        power = braced or bare or exponent
-        number = _decimal(mantissa or plain or "1")
-        if number is None or len(power) > 6 or abs(int(power)) > _HIGHEST_POWER_OF_TEN:
-            return None
-        return number * Fraction(10) ** int(power)
-    return None
-
-
-def _decimal(text: str) -> Fraction | None:
-    """Exact value of digits with at most one point; Fraction never sees an exponent."""
-    digits = text.replace(",", "").replace(" ", "")
-    return Fraction(digits.rstrip(".")) if len(digits) <= MOST_DIGITS else None

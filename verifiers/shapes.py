@@ -15,6 +15,7 @@ _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _SEPARATORS = re.compile(r"[,;]|(?<!\\)\band\b|(?<!\\)\bor(?=\b|[A-Z]\()")
 _SEMICOLONS, _ORS, _COLON = re.compile(";"), re.compile(r"\bor\b"), re.compile(r":(?!=)")
 _RELATIONS = re.compile(r"\\(?:le|ge|ne|lt|gt|approx|equiv)(?![A-Za-z])|<=|>=|!=|[<>=]")
+_APPROXIMATELY = re.compile(r"\\approx(?![A-Za-z])")
 _RELATION_NAMES = {
     "<=": r"\le", ">=": r"\ge", "!=": r"\ne", r"\lt": "<", r"\gt": ">", r"\approx": "=", r"\equiv": "=",
 }  # fmt: skip
@@ -34,7 +35,7 @@ _NAME = re.compile(
 )
 _UNKNOWNS = frozenset("xyz")
 _UNION = re.compile(r"\\cup(?![A-Za-z])")
-MEMBER = re.compile(r"^(?:[A-Za-z]|\\[a-z]+)\s*\\in(?![A-Za-z])\s*")
+MEMBER = re.compile(r"^([A-Za-z]|\\[a-z]+)\s*\\in(?![A-Za-z])\s*")
 "The name in front of the set that it is an element of."
 
 RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne"})
@@ -112,7 +113,10 @@ def as_interval(relation: Shape) -> Shape | None:
 
 
 def _relation(text: str) -> Shape | None:
-    """Two sides around one sign; of a chain of equalities, the first and the last side."""
+    """Two sides around one sign; of a chain of equalities, the first and the last side; what is exact in it."""
+    exact = next((text[: m.start()].rstrip() for m in outside(text, _APPROXIMATELY)), "")
+    if exact and _NAME.fullmatch(exact) is None:
+        return shape(exact)
     sides = cut(text, _RELATIONS)
     if len(sides) < 2 or not all(sides):
         return None

@@ -11,34 +11,36 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-_METRE, _GRAM = "m meter meters metre metres", "g gram grams"
 # What a unit measures, as powers of the SI's base units; its size there; its spellings.
 _UNITS: list[tuple[str, int | str, str]] = [
-    ("m", 1, _METRE), ("m", "1/1000", "mm millimeter millimeters millimetre millimetres"),
-    ("m", "1/100", "cm centimeter centimeters centimetre centimetres"),
-    ("m", 1_000, "km kilometer kilometers kilometre kilometres"), ("m", "1/1000000000", "nm nanometer nanometers"),
-    ("m", "0.0254", "inch inches in"), ("m", "0.3048", "foot feet ft"), ("m", "0.9144", "yard yards yd"),
-    ("m", "1609.344", "mile miles mi"),
-    ("kg", "1/1000", _GRAM), ("kg", 1, "kg kilogram kilograms"), ("kg", "1/1000000", "mg milligram milligrams"),
-    ("kg", "0.45359237", "lb lbs"), ("kg", "0.028349523125", "oz ounce ounces"),
-    ("s", 1, "s sec secs second seconds"), ("s", "1/1000", "ms millisecond milliseconds"),
-    ("s", 60, "min mins minute minutes"), ("s", 3_600, "h hr hrs hour hours"), ("s", 86_400, "day days"),
-    ("s", 604_800, "week weeks"),
+    ("m", 1, "m meter meters metre metres 米"),
+    ("m", "1/1000", "mm millimeter millimeters millimetre millimetres 毫米"),
+    ("m", "1/100", "cm centimeter centimeters centimetre centimetres 厘米"),
+    ("m", 1_000, "km kilometer kilometers kilometre kilometres 千米 公里"),
+    ("m", "1/1000000000", "nm nanometer nanometers"), ("m", "0.0254", "inch inches in"),
+    ("m", "0.3048", "foot feet ft"), ("m", "0.9144", "yard yards yd"), ("m", "1609.344", "mile miles mi"),
+    ("kg", "1/1000", "g gram grams 克"), ("kg", 1, "kg kilogram kilograms 千克 公斤"),
+    ("kg", "1/1000000", "mg milligram milligrams"), ("kg", "0.45359237", "lb lbs"),
+    ("kg", "0.028349523125", "oz ounce ounces"), ("s", 1, "s sec secs second seconds 秒"),
+    ("s", "1/1000", "ms millisecond milliseconds"), ("s", 60, "min mins minute minutes 分钟"),
+    ("s", 3_600, "h hr hrs hour hours 小时"), ("s", 86_400, "day days 天"), ("s", 604_800, "week weeks"),
     ("month", 1, "month months"), ("month", 12, "year years yr yrs"),
-    ("dollar", 1, "dollar dollars usd"), ("dollar", "1/100", "cent cents"), ("euro", 1, "euro euros eur"),
-    ("pound", 1, "pound pounds gbp"),
+    ("dollar", 1, "dollar dollars usd"), ("dollar", "1/100", "cent cents"),
+    ("euro", 1, "euro euros eur"), ("pound", 1, "pound pounds gbp"),
     ("degree", 1, "degree degrees deg"), ("radian", 1, "radian radians rad"),
-    ("celsius", 1, "°c celsius"), ("fahrenheit", 1, "°f fahrenheit"), ("K", 1, "K kelvin kelvins"),
-    ("m^3", "1/1000000", "ml milliliter milliliters cc"), ("m^3", "1/1000", "l L liter liters litre litres"),
-    ("m s^-1", "0.44704", "mph"), ("m s^-1", "5/18", "kph kmh"), ("s^-1", 1, "Hz hertz"),
-    ("kg m s^-2", 1, "N newton newtons"), ("kg m^2 s^-2", 1, "J joule joules"), ("kg m^2 s^-2", 1_000, "kJ"),
+    ("celsius", 1, "°c celsius"), ("fahrenheit", 1, "°f fahrenheit"),
+    ("K", 1, "K kelvin kelvins"), ("m^3", "1/1000000", "ml milliliter milliliters cc 毫升"),
+    ("m^3", "1/1000", "l L liter liters litre litres 升"), ("m s^-1", "0.44704", "mph"),
+    ("m s^-1", "5/18", "kph kmh"), ("s^-1", 1, "Hz hertz"), ("kg m s^-2", 1, "N newton newtons"),
+    ("kg m^2 s^-2", 1, "J joule joules"), ("kg m^2 s^-2", 1_000, "kJ"),
     ("kg m^2 s^-3", 1, "W watt watts"), ("kg m^2 s^-3", 1_000, "kW kilowatt kilowatts"),
     ("kg m^-1 s^-2", 1, "Pa pascal pascals"), ("kg m^-1 s^-2", 1_000, "kPa"),
     ("A", 1, "A amp amps ampere amperes"), ("A s", 1, "C coulomb coulombs"),
-    ("kg m^2 s^-3 A^-1", 1, "V volt volts"), ("kg m^2 s^-3 A^-2", 1, "ohm ohms"), ("mol", 1, "mol mole moles"),
+    ("kg m^2 s^-3 A^-1", 1, "V volt volts"), ("kg m^2 s^-3 A^-2", 1, "ohm ohms"),
+    ("mol", 1, "mol mole moles"),
 ]  # fmt: skip
 _PERCENT = frozenset({"percent", "pct", "percentage"})
-_WORD = re.compile(r"([A-Za-z°]+)\.?(?:\^?\{?(-?\d)\}?)?")
+_WORD = re.compile(r"([A-Za-z°\u4e00-\u9fff]+)\.?(?:\^?\{?(-?\d)\}?)?")
 _SQUARES = {"square": 2, "sq": 2, "cubic": 3}
 _POWERS = {"squared": 2, "cubed": 3}
 _LONGEST_NAME = 60
@@ -87,6 +89,7 @@ def units_differ(first: str, second: str) -> bool:
 def _product(names: str) -> UnitFactor | None:
     total, power, last = UnitFactor(frozenset(), Fraction(1)), 1, None
     words = re.sub(r"\\cdot|[*·]|-(?=[A-Za-z])", " ", names).replace("degrees celsius", "celsius")
+    words = words.replace("平方", "square ").replace("立方", "cubic ")
     for word in words.replace("degrees fahrenheit", "fahrenheit").split():
         if word.casefold() in _SQUARES:
             power = _SQUARES[word.casefold()]
