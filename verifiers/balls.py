@@ -271,6 +271,7 @@ _FUNCTIONS: dict[str, Callable[..., Ball]] = {
     "floor": lambda x: _real(x).floor(), "ceil": lambda x: _real(x).ceil(), "sgn": lambda x: x.sgn(),
     "max": lambda *x: _extreme(x, 1), "min": lambda *x: _extreme(x, -1), "conj": lambda x: acb(x).conjugate(),
     "re": lambda x: acb(acb(x).real), "im": lambda x: acb(acb(x).imag), "arg": lambda x: acb(x).arg(),
+    "Gamma": lambda x: x.gamma(), "zeta": lambda x: x.zeta(),
 }  # fmt: skip
 
 

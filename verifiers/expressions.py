@@ -171,7 +171,7 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Expression]]] = {
         ("conj", sp.conjugate), ("arg", sp.arg), ("log10", lambda x: sp.log(x, 10)),
         ("log2", lambda x: sp.log(x, 2)),
         ("abs", sp.Abs), ("floor", sp.floor), ("ceil", sp.ceiling), ("sqrt", sp.sqrt), ("cbrt", sp.cbrt),
-        ("ln", sp.log), ("log", sp.log),
+        ("ln", sp.log), ("log", sp.log), ("Gamma", sp.gamma), ("zeta", sp.zeta),
     ]},
     "max": (0, sp.Max), "min": (0, sp.Min), "gcd": (0, lambda *o: sp.gcd(list(o))),
     "lcm": (0, lambda *o: sp.lcm(list(o))),

@@ -10,7 +10,14 @@ and relations are split off before (`shapes`).
 from functools import lru_cache
 
 from mixdistill.verifiers.nodes import NEGATIVE_ONE, Node, inverse
-from mixdistill.verifiers.operators import read_derivative, read_matrix, read_operator, read_repeating
+from mixdistill.verifiers.operators import (
+    read_accented,
+    read_derivative,
+    read_matrix,
+    read_operator,
+    read_repeating,
+    read_root,
+)
 from mixdistill.verifiers.tokens import (
     ACCENTS,
     COMMANDS,
@@ -35,6 +42,9 @@ _CLOSING = {
     r"\lceil": r"\rceil", r"\lVert": r"\rVert",
 }  # fmt: skip
 _AROUND = {"|": "abs", r"\lvert": "abs", r"\lfloor": "floor", r"\lceil": "ceil"}
+# Operations that may be written as functions, and names of functions that are letters as well.
+_OPERATION_ARGUMENTS = {"factorial": 1, "binomial": 2}
+_LETTERS_TOO = frozenset({"Gamma", "zeta"})
 _FIRST_IDEOGRAPH = "\u2e80"  # no writing from there on names a variable by one sign
 _REPEATED = frozenset({r"\overline", r"\bar", r"\dot"})
 # Behind one of these letters, parentheses hold arguments; behind any other, a factor.
@@ -56,9 +66,8 @@ def parse(text: str) -> Node:
         raise Unreadable("it is empty")
     parser = Parser(tokens)
     node = parser.sum()
-    if parser.peek() == r"\choose":  # its braces were the outermost
-        parser.at += 1
-        node = Node("binomial", (node, parser.sum()))
+    if parser.peek() in (r"\choose", r"\over"):  # its braces were the outermost
+        node = parser.split(node)
     if parser.peek():
         raise Unreadable(f"'{parser.peek()[:20]}' was not expected")
     return node
@@ -228,17 +237,17 @@ class Parser:
         if name in OPERATORS:
             return read_operator(self, name)
         if name in ACCENTS:
-            return self._accented(name)
+            return read_accented(self, name)
         if name == "sqrt" or name == "root":
-            return self._root(name)
-        if name in FUNCTIONS:
+            return read_root(self, name)
+        if name in FUNCTIONS and (name not in _LETTERS_TOO or self.peek() == "("):
             return self._call(name)
         if token == r"\begin":
             return read_matrix(self)
         if name in CONSTANTS and self.peek() not in ("_", "'"):
             return Node("constant", text=CONSTANTS[name])
         if name:
-            return self._symbol(name)
+            return self.symbol(name)
         raise Unreadable(f"'{token[:20]}' is not known" if token else "something is missing at the end")
 
     def _number(self, token: str) -> Node:
@@ -246,7 +255,8 @@ class Parser:
             return read_repeating(self, token)
         return Node("number", text=token.rstrip("."))
 
-    def _symbol(self, name: str) -> Node:
+    def symbol(self, name: str) -> Node:
+        """A name with what is written below or behind it; what it is applied to."""
         marks = self._subscript()
         while self.peek() == "'":
             marks += self.next()
@@ -262,24 +272,25 @@ class Parser:
             if self.tokens[self.at + 1 : self.at + 2] != ["("]:
                 return ()
             self.at += 1
-            arguments = self._arguments()
+            arguments = self.arguments()
             self.expect("}")
             return arguments
-        return self._arguments()
+        return self.arguments()
 
     def _group(self, opening: str) -> Node:
         outer, self._in_bars = self._in_bars, opening == "|"
         node = self.sum()
         if opening == "{" and self.peek() in (r"\choose", r"\over"):
-            kind = self.next()
-            below = self.sum()
-            node = (
-                Node("binomial", (node, below)) if kind == r"\choose" else Node("product", (node, inverse(below)))
-            )
+            node = self.split(node)
         self.expect("|" if opening == "|" else _CLOSING[opening])
         self._in_bars = outer
         around = _AROUND.get(opening)
         return Node("call", (node,), around) if around else node
+
+    def split(self, above: Node) -> Node:
+        r"""The fraction or binomial of TeX's \over or \choose, whose upper part was read."""
+        kind, below = self.next(), self.sum()
+        return Node("binomial", (above, below)) if kind == r"\choose" else Node("product", (above, inverse(below)))
 
     def _fraction(self, name: str) -> Node:
         if name == "frac":
@@ -299,54 +310,33 @@ class Parser:
             return Node("number", text=token[0])
         return self.atom()
 
-    def _root(self, name: str) -> Node:
-        degree = Node("number", text="2")
-        if name == "root":
-            arguments = self._arguments()
-            if len(arguments) != 2:
-                raise Unreadable(f"a root of {len(arguments)} arguments is not known")
-            return Node("power", (arguments[1], inverse(arguments[0])))
-        if self.peek() == "[":
-            self.at += 1
-            degree = self.sum()
-            self.expect("]")
-        return Node("power", (self.argument(), inverse(degree)))
-
-    def _accented(self, name: str) -> Node:
-        """A letter under a bar, hat, arrow: a name of its own."""
-        inner = self.argument()
-        if inner.kind == "power" and inner.operands[0].kind == "symbol":
-            raise Unreadable(f"a {name} over a power is not known")
-        letters = inner.operands if inner.kind == "product" else (inner,)
-        if not all(letter.kind in ("symbol", "constant", "number") for letter in letters):
-            raise Unreadable(f"a {name} over a formula is not known")
-        accent = {"overline": "bar", "widehat": "hat", "widetilde": "tilde", "overrightarrow": "vec"}.get(
-            name, name
-        )
-        return self._symbol(f"{accent}({''.join(letter.text for letter in letters)})")
-
     def _call(self, name: str) -> Node:
         base: tuple[Node, ...] = ()
         exponent: Node | None = None
         while self.peek() in ("_", "^", "**"):
             if self.next() == "_":
-                base = (self.argument(),)
+                base = (self.atom() if self.peek()[:1].isdecimal() else self.argument(),)
             else:
                 exponent = self.exponent()
         if exponent is not None and name in INVERTIBLE and _is_minus_one(exponent):
             name, exponent = f"a{name}", None
-        call = Node("call", (*self._call_arguments(), *base), name)
+        operands = (*self._call_arguments(), *base)
+        if len(operands) == _OPERATION_ARGUMENTS.get(name):
+            call = Node(name, operands)
+        else:
+            call = Node("call", operands, name)
         return call if exponent is None else Node("power", (call, exponent))
 
     def _call_arguments(self) -> tuple[Node, ...]:
         if self.peek() in ("(", "[", "{", r"\{"):
-            return self._arguments()
+            return self.arguments()
         factors = [self._signed()]
         while self._starts_factor(self.peek()) and not self._begins_call(self.peek()):
             factors.append(self._power())
         return (_product(factors),)
 
-    def _arguments(self) -> tuple[Node, ...]:
+    def arguments(self) -> tuple[Node, ...]:
+        """The trees between the bracket that comes next and its partner."""
         outer, self._in_bars = self._in_bars, False
         opening = self.next()
         if opening not in _CLOSING:

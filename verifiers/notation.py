@@ -17,8 +17,9 @@ _CHARACTERS = str.maketrans(
         "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ",
         "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ",
         "∪": r"\cup ", "∈": r"\in ", "∅": r"\emptyset ", "θ": r"\theta ", "⁄": "/", "º": "°", "′": "'",
-        "“": "", "”": "", '"': "", "（": "(", "）": ")", "，": ",", "½": r"\frac{1}{2}",
-        "％": "%", "\xa0": " ", "\u2009": " ", "\u202f": " ", "∖": "\\", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]",
+        "“": "", "”": "", '"': "", "½": r"\frac{1}{2}",
+        "\xa0": " ", "\u2009": " ", "\u202f": " ", "∖": "\\", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]", "∗": "*",
+        "∓": r"\mp ", **{chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)},
     }
 )  # fmt: skip
 # Small digits as LaTeX writes them, and the whole number under a root sign.
@@ -64,6 +65,8 @@ _REPLACEMENTS = [
     (re.compile(r"\\rbrace"), r"\\}"),
     (re.compile(rf"\\(?:{_WORDS})\s*\{{([^{{}}]*)\}}"), r'"\1"'),
     (re.compile(r'" ?% ?"'), "%"),
+    (re.compile(r'" *(and|or) *"'), r" \1 "),
+    (re.compile(r"(?<=[)\]}]) ?U ?(?=[(\[{\\])"), r"\\cup "),
     (re.compile(r"\\(?:boxed|fbox|mathbb|mathcal|ensuremath)\s*(?=\{)"), ""),
 ]  # fmt: skip
 _INNER_SPACE = re.compile(r"(?<=[A-Za-z0-9])\s+(?=[A-Za-z0-9])")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mixdistill.verifiers.nodes import Node, inverse
 from mixdistill.verifiers.tokens import GREEK, Unreadable
+from mixdistill.verifiers.trees import kinds_in
 
 if TYPE_CHECKING:
     from mixdistill.verifiers.latex import Parser
@@ -99,6 +100,35 @@ def read_repeating(parser: "Parser", digits: str) -> Node:
     nines = Node("number", text="9" * len(block) + "0" * places)
     repeated = Node("product", (Node("number", text=block), inverse(nines)))
     return Node("sum", (Node("number", text=digits.rstrip(".")), repeated))
+
+
+def read_root(parser: "Parser", name: str) -> Node:
+    """The root whose name was just read, as a power."""
+    degree = Node("number", text="2")
+    if name == "root":
+        arguments = parser.arguments()
+        if len(arguments) != 2:
+            raise Unreadable(f"a root of {len(arguments)} arguments is not known")
+        return Node("power", (arguments[1], inverse(arguments[0])))
+    if parser.peek() == "[":
+        parser.at += 1
+        degree = parser.sum()
+        parser.expect("]")
+    return Node("power", (parser.argument(), inverse(degree)))
+
+
+def read_accented(parser: "Parser", name: str) -> Node:
+    """A letter under a bar, hat, arrow: a name of its own."""
+    inner = parser.argument()
+    if inner.kind == "power" and inner.operands[0].kind == "symbol":
+        raise Unreadable(f"a {name} over a power is not known")
+    if name in ("overline", "bar") and "i" in kinds_in(inner):
+        return Node("call", (inner,), "conj")
+    letters = inner.operands if inner.kind == "product" else (inner,)
+    if not all(letter.kind in ("symbol", "constant", "number") for letter in letters):
+        raise Unreadable(f"a {name} over a formula is not known")
+    accent = {"overline": "bar", "widehat": "hat", "widetilde": "tilde", "overrightarrow": "vec"}.get(name, name)
+    return parser.symbol(f"{accent}({''.join(letter.text for letter in letters)})")
 
 
 def _braced_name(parser: "Parser") -> str:

@@ -131,7 +131,7 @@ def _compare_collections(first: Shape, second: Shape, how: How, depth: int) -> E
     unordered = pair <= {"list", "set"} or pair == {"union"}
     if unordered and max(len(first.parts), len(second.parts)) > _MOST_PARTS:
         return None
-    if pair == {"set"} or (pair == {"list"} and _are_points(first) and _are_points(second)):
+    if pair == {"set"} or (pair == {"list"} and _are_solutions(first) and _are_solutions(second)):
         return _compare_sets(first.parts, second.parts, how, depth)
     if len(first.parts) != len(second.parts):
         return Equality("incorrect", "shape", f"{_described(second)} is not {_described(first)}")
@@ -226,9 +226,9 @@ def _find(part: str, others: Sequence[str], how: How, depth: int) -> str | Equal
     return Equality("incorrect", "set", f"{part[:40]} stands on one side only")
 
 
-def _are_points(collection: Shape) -> bool:
-    """Whether all parts are tuples: a point or a solution that is named twice is one."""
-    return all(shape(part).kind == "()" for part in collection.parts)
+def _are_solutions(collection: Shape) -> bool:
+    """Whether all parts are points or values of a name: a solution that is named twice is one."""
+    return {shape(part).kind for part in collection.parts} <= {"()", "="}
 
 
 def _named(collection: Shape) -> bool:

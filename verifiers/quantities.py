@@ -32,6 +32,7 @@ _SCIENTIFIC = re.compile(
 _PLAIN = re.compile(_DECIMAL)
 # Degrees, minutes and seconds of an angle; `tidy` took the quotes behind the seconds away.
 _ARC = re.compile(r"(\d{1,9}) ?° ?(\d{1,3}(?:\.\d{1,9})?) ?'(?: ?(\d{1,3}(?:\.\d{1,9})?) ?(?:'')?)?")
+_TIMES = re.compile(r"\s?(?:\*|\\cdot|\\times)$")
 _UNIT_POWER = re.compile(r"\s?\^\s?(?:\{\s?-?[1-4]\s?\}|-?[1-4])$")
 _TEMPERATURE = re.compile(r'\s?°\s?"?\s?([CF]?)"?$')
 
@@ -77,11 +78,8 @@ def split_unit(text: str, *, letters: bool = False) -> tuple[str, str]:
 
     A single letter, as in `5 m`, is a unit in quotes, or where `letters` says so: it may be a variable.
     """
-    temperature = _TEMPERATURE.search(text)
-    if temperature:
-        return text[: temperature.start()].strip(), f"°{temperature.group(1)}" if temperature.group(
-            1
-        ) else "degree"
+    if mark := _TEMPERATURE.search(text):
+        return text[: mark.start()].strip(), f"°{mark.group(1)}" if mark.group(1) else "degree"
     ideographs = IDEOGRAPHS.search(text)
     if ideographs and ideographs.start():
         return text[: ideographs.start()].strip(), ideographs.group()
@@ -100,15 +98,12 @@ def split_unit(text: str, *, letters: bool = False) -> tuple[str, str]:
         return body.strip() + ("." if name == "." else ""), ""
     words = unit.replace("/", " ").split()
     is_word = name.startswith(" ") and len(words[0]) > 2 and words[0].isalpha() and words[0] not in FUNCTION_NAMES
-    is_unit = (
-        (letters and name.startswith(" ") and len(words) == 1)
-        or "/" in unit
-        or any(len(word) > 1 for word in words)
-    )
+    is_letter = letters and len(words) == 1 and (name.startswith(" ") or _TIMES.search(body.strip()) is not None)
+    is_unit = is_letter or "/" in unit or any(len(word.partition("^")[0].strip()) > 1 for word in words)
     known = is_percent(unit) or ((is_unit or quoted) and unit_factor(unit) is not None)
     if body.rstrip().endswith("\\") or not (quoted or is_word or known):
         return text, ""
-    return body.strip(), unit if known else unit.casefold()
+    return _TIMES.sub("", body.strip()) if known else body.strip(), unit if known else unit.casefold()
 
 
 def _without_letters(text: str) -> str:

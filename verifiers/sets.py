@@ -22,8 +22,8 @@ _UNION = frozenset({"or", r"\lor", r"\vee"})
 _BOTH = frozenset({"and", r"\land", r"\wedge"})
 _BUILDER = re.compile(r"^\\\{\s*[A-Za-z]\s*(?:\\in\s*\\?R\s*)?(?:\||:|\\mid(?![A-Za-z]))(.*)\\\}$")
 _REALS = frozenset({"R", r"\R", r"\Re", "{R}", "all real numbers", '"all real numbers"', "all reals"})
+_ABSOLUTE = re.compile(r"(?<![A-Za-z])abs\(\s?([a-z])\s?\)")
 _MAGNITUDE = re.compile(r"\|\s?[a-z]\s?\|")
-_QUOTED = re.compile(r'" *(and|or) *"')
 _MOST_INTERVALS = 60
 _MARKS = (r"\cup", r"\cap", r"\setminus", "<", ">", r"\le", r"\ge", r"\ne", "]", r"\in", "R", "real")
 
@@ -54,7 +54,7 @@ def real_set(text: str) -> RealSet | None:
     >>> real_set("x < 2 or x > 5") == real_set(r"(-\infty,2) \cup (5,\infty)")
     True
     """
-    text = MEMBER.sub("", _QUOTED.sub(r" \1 ", text.strip())).strip()
+    text = _ABSOLUTE.sub(r"|\1|", MEMBER.sub("", text.strip()).strip())
     builder = _BUILDER.match(text)
     if builder:
         return real_set(builder.group(1))

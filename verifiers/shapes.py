@@ -66,6 +66,8 @@ def shape(text: str) -> Shape:
         rows = [row.split("&") for row in re.split(r"\\\\", matrix.group(2)) if row.strip()]
         cells = tuple(cell.strip() for row in rows for cell in row)
         return Shape(f"matrix {len(rows)}x{len(rows[0]) if rows else 0}", cells)
+    if wraps(text, "{", "}"):
+        return Shape("set", _split("".join(cut(text[1:-1], _THOUSANDS, strip=False))))
     if wraps(text, r"\{", r"\}"):
         return Shape("set", _split(text[2:-2]))
     if text[:1] in ("(", "[") and text[-1:] in (")", "]") and wraps(text, text[0], text[-1]):
@@ -192,6 +194,7 @@ def wraps(text: str, opening: str, closing: str) -> bool:
 
 
 def _strip_braces(text: str) -> str:
-    while len(text) > 2 and text[0] == "{" and wraps(text, "{", "}"):
+    """The text without braces around one value; around several they are those of a set."""
+    while wraps(text, "{", "}") and len(_split("".join(cut(text[1:-1], _THOUSANDS, strip=False)))) < 2:
         text = text[1:-1].strip()
     return text

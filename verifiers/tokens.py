@@ -18,7 +18,8 @@ _DIGITS = frozenset("0123456789.")
 _TOKEN = re.compile(r'(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+(?![\d.]))?|\\[A-Za-z]+|\\.|[A-Za-z]+|"[^"]*"|\*\*|\S')
 _FUNCTION_NAMES = (
     "sin cos tan cot sec csc asin acos atan acot asec acsc sinh cosh tanh coth sech csch asinh acosh atanh acoth "
-    "asech acsch exp ln log log10 log2 sqrt cbrt abs max min gcd lcm floor ceil sgn det arg conj re im"
+    "asech acsch exp ln log log10 log2 sqrt cbrt abs max min gcd lcm floor ceil sgn det arg conj re im "
+    "factorial binomial Gamma zeta"
 )
 INVERTIBLE = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch"})
 _GREEK_NAMES = (
@@ -54,7 +55,8 @@ _SYNONYMS = {
     **{f"ar{name}": f"a{name}" for name in INVERTIBLE if name.endswith("h")},
     **{f"arg{name}": f"a{name}" for name in INVERTIBLE if name.endswith("h")},
     "lg": "log10", "ceiling": "ceil", "Abs": "abs", "infinity": "oo", "infty": "oo", "inf": "oo", "cosec": "csc",
-    "tg": "tan", "ctg": "cot", "cotg": "cot", "arctg": "atan", "sign": "sgn", "signum": "sgn", "Re": "re",
+    "tg": "tan", "ctg": "cot", "cotg": "cot", "arctg": "atan", "sign": "sgn", "signum": "sgn",
+    "conjugate": "conj", "Max": "max", "Min": "min", "cosech": "csch", "Re": "re",
     "Im": "im", "tfrac": "frac", "dfrac": "frac", "cfrac": "frac", "exponentialE": "e", "imaginaryI": "i",
     "imaginaryJ": "i", "differentialD": "d", "lgroup": "(", "rgroup": ")", "lparen": "(", "rparen": ")",
     "lbrack": "[", "rbrack": "]", "lbrace": r"\{", "rbrace": r"\}", "ulcorner": r"\lceil",

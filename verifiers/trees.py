@@ -38,10 +38,12 @@ def free_names(node: Node) -> frozenset[str]:
 
 
 def kinds_in(node: Node) -> frozenset[str]:
-    """The kinds of nodes and the names of functions and constants in a tree."""
-    return frozenset({node.kind, node.text if node.kind in ("call", "constant") else node.kind}).union(
-        *map(kinds_in, node.operands)
-    )
+    """The kinds of nodes and the names of functions and constants in a tree; `root` for a power of a half."""
+    name = node.text if node.kind in ("call", "constant") else node.kind
+    if node.kind == "power":
+        exponent = exact_value(node.operands[1])
+        name = "root" if exponent is not None and exponent.q != 1 else name
+    return frozenset({node.kind, "root" if name == "sqrt" else name}).union(*map(kinds_in, node.operands))
 
 
 def numbers_in(node: Node) -> list[fmpq]:

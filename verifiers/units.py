@@ -33,6 +33,7 @@ _UNITS: list[tuple[str, int | str, str]] = [
     ("m^3", "1/1000", "l L liter liters litre litres 升"), ("m s^-1", "0.44704", "mph"),
     ("m s^-1", "5/18", "kph kmh"), ("s^-1", 1, "Hz hertz"), ("kg m s^-2", 1, "N newton newtons"),
     ("kg m^2 s^-2", 1, "J joule joules"), ("kg m^2 s^-2", 1_000, "kJ"),
+    ("kg m^2 s^-2", 3_600_000, "kWh"), ("kg m^2 s^-2", 3_600_000_000, "MWh"), ("kg m s^-2", 1_000, "kN"),
     ("kg m^2 s^-3", 1, "W watt watts"), ("kg m^2 s^-3", 1_000, "kW kilowatt kilowatts"),
     ("kg m^-1 s^-2", 1, "Pa pascal pascals"), ("kg m^-1 s^-2", 1_000, "kPa"),
     ("A", 1, "A amp amps ampere amperes"), ("A s", 1, "C coulomb coulombs"),

@@ -11,6 +11,7 @@ are bounded, and the time of an operation depends on the precision alone.
 import random
 import threading
 from collections.abc import Iterator, Sequence
+from math import isqrt
 from typing import NamedTuple
 
 from flint import acb, acb_mat, arb, ctx, fmpq
@@ -33,6 +34,9 @@ _SCALES = (
     (1.0, (1, 1)), (1.0, (-1, -1)), (0.3, (1, 1)), (0.3, (-1, 1)), (1.0, (1, -1)), (10.0, (1, 1)),
     (10.0, (-1, 1)), (100.0, (1, 1)), (100.0, (-1, -1)), (0.3, (-1, -1)), (3.0, (1, -1)), (30.0, (1, -1)),
 )  # fmt: skip
+_FAR_SCALES = tuple(
+    (10.0**power, signs) for power in (3, 4, 5, 6, 7) for signs in ((1, 1), (-1, -1), (1, -1), (-1, 1))
+)
 _WHOLE_NUMBERS = (2, 3, 5, 8, 12, 17)
 _PIECEWISE = frozenset({"abs", "floor", "ceil", "max", "min", "sgn"})
 _LOCK = threading.Lock()
@@ -60,15 +64,16 @@ def compare_values(first: Node, second: Node) -> Decision | None:
 
 
 def constant_factor(first: Node, second: Node) -> int:
-    """The sign of the constant by which two expressions differ; 0 if there is none that is real."""
+    """The sign of the constant by which two expressions differ, -1 for a complex one; 0 if there is none."""
     names = sorted(free_names(first) | free_names(second))
     if not names:
         return 0
+    unit = acb if "i" in kinds_in(first) | kinds_in(second) else arb
     ratios: list[arb] = []
     with _LOCK, ctx.workprec(_BITS):
-        for point in _points(names, 1):
+        for point in _points(names):
             try:
-                above, below = Field(arb, point).value(first), Field(arb, point).value(second)
+                above, below = Field(unit, point).value(first), Field(unit, point).value(second)
             except Undefined:
                 continue
             if below.contains(0):
@@ -78,7 +83,7 @@ def constant_factor(first: Node, second: Node) -> int:
                 return 0
     if len(ratios) < 3 or ratios[0].contains(0):
         return 0
-    return 1 if ratios[0] > 0 else -1
+    return 1 if isinstance(ratios[0], arb) and ratios[0] > 0 else -1
 
 
 def number_value(node: Node) -> arb | None:
@@ -98,20 +103,21 @@ def _compare_balls(first: Node, second: Node) -> Decision | None:
     one, other = kinds_in(first), kinds_in(second)
     unknown = bool((one | other) & UNEVALUATED)
     bars_on_one_side = ("abs" in one) != ("abs" in other)
-    piecewise = 3 if (one | other) & _PIECEWISE and names else 1
+    bends = bool(names and ((one | other) & _PIECEWISE or "root" in one | other))
     stages: list[tuple[type[arb] | type[acb], Sequence[Point]]] = []
     if "i" not in one | other and "matrix" not in one | other:
-        stages.append((arb, list(_points(names, piecewise, numbers_in(first) + numbers_in(second)))))
+        literals = numbers_in(first) + numbers_in(second)
+        stages.append((arb, [*_points(names), *(_points_of_bends(names, literals) if bends else ())]))
         if names:
             stages.append((arb, [dict.fromkeys(names, fmpq(n)) for n in _WHOLE_NUMBERS]))
-    stages.append((acb, list(_points(names, 1))))
+    stages.append((acb, list(_points(names))))
     for unit, points in stages:
         verdict = _agree(first, second, unit, points)
         if verdict is False:
             return None if unknown else Decision(False, "numeric")
         if verdict and unit is arb and names and bars_on_one_side:
             # ln|x| is ln x where both are real; what tells them apart is where only one is.
-            verdict = _agree(first, second, acb, list(_points(names, 1))) is not False
+            verdict = _agree(first, second, acb, list(_points(names))) is not False
             return Decision(verdict, "numeric")
         if verdict:
             return Decision(True, "numeric")
@@ -177,20 +183,25 @@ def _is_finite(value: Ball) -> bool:
     return bool(value.is_finite())
 
 
-def _points(names: Sequence[str], times: int, literals: Sequence[fmpq] = ()) -> Iterator[Point]:
+def _points(names: Sequence[str], scales: Sequence[tuple[float, tuple[int, int]]] = _SCALES) -> Iterator[Point]:
     """Values for all names, the same in every run; one empty point where there are no names."""
     if not names:
         yield {}
         return
     draw = random.Random(_SEED)
-    for scale, signs in _SCALES * times:
+    for scale, signs in scales:
         yield {
             name: fmpq(int(scale * draw.randint(301, 2_999)) or 1, 1_000) * signs[at % 2]
             for at, name in enumerate(names)
         }
-    if times > 1:
-        for number in sorted(set(literals))[:12]:
+
+
+def _points_of_bends(names: Sequence[str], literals: Sequence[fmpq]) -> Iterator[Point]:
+    """Points where absolute values, roots of squares and extremes may change: far out, and beside the numbers."""
+    yield from _points(names, _SCALES + _FAR_SCALES)
+    for number in sorted({abs(literal) for literal in literals})[:12]:
+        root = fmpq(isqrt(int(number.p) // int(number.q)))
+        for value in {number, -number, root, -root}:
             for step in (fmpq(-7, 50), fmpq(9, 50)):
-                yield {
-                    name: number * (1 if at % 2 else -1) ** at + step * (at + 1) for at, name in enumerate(names)
-                }
+                yield {name: value * (-1) ** at + step * (at + 1) for at, name in enumerate(names)}
+                yield {name: value + step * (at + 1) for at, name in enumerate(names)}
