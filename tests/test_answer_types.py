@@ -40,6 +40,12 @@ OPTIONS = {"A": "12", "B": "13", "C": r"\frac{1}{2}", "D": "New York", "E": "non
         ("C", r"(C) $\dfrac12$", "correct", "it is the same choice"),
         ("D", "new york.", "correct", "it is the same choice"),
         ("(D) New York", "D", "correct", "it is the same choice"),
+        ("D New York", "D", "correct", "it is the same choice"),
+        ("D", "D: New York", "correct", "it is the same choice"),
+        ("D", "D) New York", "correct", "it is the same choice"),
+        ("D", r"\text{D. } New York", "correct", "it is the same choice"),
+        ("B", "ب", "correct", "it is the same choice"),
+        ("B", "Ｂ", "correct", "it is the same choice"),
         ("A, C", "C and A", "correct", "it is the same choice"),
         ("A, C", "(A), (C)", "correct", "it is the same choice"),
         ("AC", "A", "unscored", "the reference names no choice: the answer is none of the options"),
@@ -67,10 +73,17 @@ def test_a_choice_is_named_by_its_letter_or_its_text(
 
 @pytest.mark.parametrize(
     ("answer", "status"),
-    [("(B) 13", "correct"), ("B", "correct"), ("C", "incorrect"), ("13", "unparsable"), ("", "unparsable")],
-)
+    [("(B) 13", "correct"), ("B", "correct"), ("B. x = 42", "correct"), ("C", "incorrect"),
+     ("C. x = 42", "incorrect"), ("13", "unparsable"), ("B side", "unparsable"), ("", "unparsable")],
+)  # fmt: skip
 def test_without_options_only_letters_count(answer: str, status: str) -> None:
     assert compare_choice("B", answer, options={}).status == status
+
+
+@pytest.mark.parametrize("reference", ["C. x = 42", "C Cecile", "(C) Cecile", "C Cecile\nand more"])
+def test_a_reference_may_carry_the_text_of_its_letter(reference: str) -> None:
+    assert compare_choice(reference, "C", options={}).status == "correct"
+    assert compare_choice(reference, "A", options={}).status == "incorrect"
 
 
 def test_options_of_the_same_text_are_told_apart_by_letter_only() -> None:

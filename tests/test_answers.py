@@ -26,6 +26,13 @@ def test_the_answer_is_found_by_the_strongest_rule(case: dict[str, str | None]) 
         (r"x \in \boxed{\{-1\} \cup [0,7)}.$", r"\{-1\} \cup [0,7)"),
         (r"$\boxed{1}\boxed{2}$", "1, 2"),
         (r"<answer>\boxed{84}</answer>", "84"),
+        (r"\boxed{1} and \boxed{2}", "1, 2"),
+        (r"\boxed{1}; \boxed{2}", "1, 2"),
+        (r"$x=\boxed{1}$ with $y=\boxed{2}$", "1, 2"),
+        (r"\boxed{1} no no no no no \boxed{2}", "2"),
+        (r"He is \boxed{25} years old. His brother is \boxed{31}", "31"),
+        (r"<think>so it is \boxed{5}", "5"),
+        (r"It is \boxed{5}. That is wrong.", "5"),
         ("16 - 3 = 13\n#### 13", "13"),
         (r"Final Answer: The final answer is $28 \%$. I hope it is correct.", r"28 \%"),
         (r"\boxed{W = 1", "W = 1"),
@@ -38,7 +45,7 @@ def test_a_reference_gives_its_answer_by_strong_marks_alone(reference: str, answ
     assert find_reference(reference) == answer
 
 
-def _steps(text: str) -> int:
+def _steps(text: str, problem: str = "What is it? " * 10) -> int:
     """Calls and lines of Python that run while the answer is looked for, on any machine."""
     steps = 0
 
@@ -50,7 +57,7 @@ def _steps(text: str) -> int:
     before = sys.gettrace()
     sys.settrace(count)  # type: ignore[arg-type]
     try:
-        find_answer(text, "What is it? " * 10)
+        find_answer(text, problem)
     finally:
         sys.settrace(before)
     return steps
@@ -61,7 +68,8 @@ def _steps(text: str) -> int:
     ["word ", r"\boxed{", r"\boxed{1} ", "$", "$1$ ", r"\[", "the answer is ", "A: ", "\n", "9", "1,234", "- ",
      "*", "<answer>", "}", "<think>", "<|im_end|>", "[asy]", "```output\n5\n```\n", "#### 5\n",
      "so equals ", "答案是",
-     r"\begin{align}", "1 or ", "5x "],
+     r"\begin{align}", "1 or ", "5x ", "<scratchpad>", "Answer: ", "the answer: 5 ", "(B) ", "so B or C. ",
+     r"\boxed{} ", r"\boxed{\pi} \approx \boxed{3} ", r"\boxed{5}. That is wrong. ", "答：一共有", "#### 5 "],
     ids=repr,
 )  # fmt: skip
 def test_twice_the_text_is_at_most_twice_the_work(piece: str) -> None:
@@ -74,6 +82,12 @@ def test_twice_the_text_is_at_most_twice_the_work(piece: str) -> None:
 def test_half_a_megabyte_of_noise_states_nothing_wrong(piece: str) -> None:
     found = find_answer(piece * (500_000 // len(piece)))
     assert found is None or len(found.answer) <= 2_000
+
+
+def test_restated_options_are_left_out_in_time_linear_in_the_text() -> None:
+    text, problem = "(A) 1 (B) 2 ", "Which? (A) 1 (B) 2 (C) 3"
+
+    assert _steps(text * 4_000, problem) <= 2 * _steps(text * 2_000, problem) + 2_000
 
 
 def test_prose_without_a_mark_has_no_answer() -> None:

@@ -25,7 +25,11 @@ _NAMED_LETTER = re.compile(
     r"\(?([A-Z])(?:[).:]+|(?= )|$)",
     re.IGNORECASE,
 )
+# In a reference: `C Cecile`. In an answer the letter may be an article or begin a text.
+_LETTER_AND_TEXT = re.compile(r"([A-Z])\s+(?=\S)")
 _LABELLED = re.compile(r"\(([A-Z])\)[.:]?|([A-Z])[).:]")
+# Letters of options in Arabic, and those that East Asian texts write in full width.
+_LETTERS_ELSEWHERE = dict(zip("أبجدهＡＢＣＤＥ", "ABCDEABCDE", strict=True))
 _EQUALS = re.compile(r"[A-Za-z]\w{0,9}\s*(?:=|\\approx|≈)")
 
 
@@ -39,7 +43,7 @@ def compare_choice(reference: str, answer: str, *, options: Mapping[str, str]) -
     """
     if len(reference) > LONGEST_ANSWER or len(answer) > LONGEST_ANSWER:
         return _too_long(reference)
-    wanted = _choose(_bare(reference), options)
+    wanted = _choose(_bare(reference), options, is_reference=True)
     if isinstance(wanted, str):
         return Equality("unscored", "choice", f"the reference names no choice: {wanted}")
     chosen = _choose(_bare(answer), options)
@@ -51,6 +55,27 @@ def compare_choice(reference: str, answer: str, *, options: Mapping[str, str]) -
     if len(wanted) == 1 < len(chosen):
         return Equality("incorrect", "choice", "several choices are named, the reference is one")
     return Equality("incorrect", "choice", "it is another choice")
+
+
+def as_letter(answer: str, options: Mapping[str, str]) -> str:
+    r"""The letter alone where the answer is `b`, `B. 13`, `B) 13` or `B: 13`; any other answer as it is.
+
+    >>> options = {"A": "12", "B": "13"}
+    >>> as_letter("b", options), as_letter(r"\text{B. } 13", options), as_letter("B. 12", options)
+    ('B', 'B', 'B. 12')
+    """
+    if len(answer) > LONGEST_ANSWER:
+        return answer
+    text = _bare(answer)
+    letter = _ONE_LETTER.fullmatch(text)
+    if letter is not None:
+        name = letter.group(1)
+        is_text = any(_text_key(option) == name.casefold() for option in options.values())
+        is_written_so = name.isupper() and name in answer
+        return answer if is_text or is_written_so or name.upper() not in options else name.upper()
+    match = _LABELLED.match(text)
+    chosen = None if match is None or match.group(1) else _choose_labelled(text, options)
+    return "".join(chosen) if isinstance(chosen, frozenset) else answer
 
 
 def compare_number(reference: str, answer: str, *, absolute: float | None, relative: float | None) -> Equality:
@@ -114,10 +139,11 @@ def _too_long(reference: str) -> Equality:
 def _bare(text: str) -> str:
     """One line of an answer or an option, without marks of LaTeX and Markdown around it."""
     text = unwrap_text(text).replace("**", " ").strip("\"' ")
-    return re.sub(r"\(\s*([A-Za-z])\s*\)", r"(\1)", " ".join(text.split()))
+    text = re.sub(r"\(\s*([A-Za-z])\s*\)", r"(\1)", " ".join(text.split()))
+    return _LETTERS_ELSEWHERE.get(text.strip("()."), text)
 
 
-def _choose(text: str, options: Mapping[str, str]) -> frozenset[str] | str:
+def _choose(text: str, options: Mapping[str, str], *, is_reference: bool = False) -> frozenset[str] | str:
     """The letters that a text names, or why it names none."""
     match = _ONE_LETTER.fullmatch(text)
     if match is not None:
@@ -133,6 +159,9 @@ def _choose(text: str, options: Mapping[str, str]) -> frozenset[str] | str:
         return frozenset(by_text)
     if by_text:
         return f"the options {' and '.join(by_text)} have the same text"
+    lettered = _LETTER_AND_TEXT.match(text) if is_reference else None
+    if lettered is not None:
+        text = f"({lettered.group(1)}) {text[lettered.end() :]}"
     return _choose_labelled(text, options)
 
 

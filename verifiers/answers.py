@@ -13,11 +13,22 @@ from typing import NamedTuple
 
 from mixdistill.text import after_hashes
 from mixdistill.verifiers import marks
-from mixdistill.verifiers.boxes import ANSWER_CHARACTERS, answer_of, has_box, is_placeholder, read_boxes
-from mixdistill.verifiers.formulas import NUMBER, last_member, trim
+from mixdistill.verifiers.answer_types import as_letter
+from mixdistill.verifiers.boxes import (
+    ANSWER_CHARACTERS,
+    answer_of,
+    has_box,
+    is_placeholder,
+    read_boxes,
+    taken_back_until,
+)
+from mixdistill.verifiers.formulas import NUMBER, PERCENT_BEHIND, last_member, trim
 from mixdistill.verifiers.guesses import guess
+from mixdistill.verifiers.options import read_options
 
-WEAK_RULES = frozenset({"code_output", "whole", "conclusion", "display_math", "inline_math", "last_number"})
+WEAK_RULES = frozenset(
+    {"choice", "code_output", "whole", "conclusion", "display_math", "inline_math", "last_number"}
+)
 "Rules that guess; they say nothing about a response that was cut."
 
 # A problem shorter than this may stand in a response without being repeated.
@@ -28,13 +39,12 @@ _THINKING_ENDS = (
     "<|channel|>final<|message|>",
 )  # fmt: skip
 _THINKING_STARTS = (
-    "<think>",
-    "<thinking>",
-    "<|begin_of_thought|>",
-    "[THINK]",
-    "◁think▷",
+    "<think>", "<thinking>", "<thought>", "<reasoning>", "<|begin_of_thought|>", "[THINK]", "◁think▷",
     "<|channel|>analysis<|message|>",
-)
+)  # fmt: skip
+# A text without these has none of the marks.
+_THINKING_WORDS = ("hink", "hought", "THINK", "easoning", "<|channel", "cratch")
+_SCRATCH = re.compile(r"<(/?)\w{0,30}scratch_?(?:pad|work|area)?\w{0,10}>", re.IGNORECASE)
 # What stands behind one of these was not said by the model in its turn.
 _TURN_END = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end|return|im_start|start|end_of_solution)\|>"
@@ -52,7 +62,8 @@ _EATEN = {
 }
 _MAY_HOLD_MORE = re.compile(r"boxed|\\f?(?:rame)?box|answer|####|答|\x08|\x0c", re.IGNORECASE)
 
-
+# One letter alone, whatever is around it.
+_MAY_BE_LETTER = re.compile(r"(?:\\[a-z]{2,6}\s?\{|\W){0,9}[^\W\d_](?![^\W\d_])")
 _SAYS_SOMETHING = re.compile(r"[\w\\∅∞]")
 
 
@@ -70,21 +81,24 @@ class FoundAnswer(NamedTuple):
 def find_answer(response: str, problem: str = "") -> FoundAnswer | None:
     r"""The answer that the response states; None if it states none.
 
-    Text up to the last `</think>` is thinking and is left out; in thinking without an end, only boxes and
-    final answers count. Where a box was begun and holds no answer, only the strong rules count.
+    Text up to the last `</think>` is thinking and is left out, and so is thinking without an end. Where a box
+    was begun and holds no answer, only the strong rules count. Where the problem lists options, `d` and
+    `D. 4` are the letter D.
 
     >>> find_answer("<think>2?</think>16 - 7 = 9, so the answer is 18.")
     FoundAnswer(answer='18', rule='answer_is')
     """
-    text, is_thinking = _spoken(response[-_LONGEST_READ:])
+    text = _spoken(_behind_thinking(response[-_LONGEST_READ:]))
     if len(problem) >= _PROBLEM_CHARACTERS:
         question = problem.strip().rstrip(".?! ")
         if len(question) >= _PROBLEM_CHARACTERS and question in text:
             text = text.replace(question, "\n")
-    found = _by_marks(text, problem, is_thinking)
-    if found is None and not is_thinking and not has_box(text):
-        guessed = guess(text, problem)
+    found = _by_marks(text, problem)
+    if found is None and not has_box(text):
+        guessed = guess(text, problem, read_options(problem))
         found = None if guessed is None or not _is_stated(guessed.answer) else FoundAnswer(*guessed)
+    if found is not None and _MAY_BE_LETTER.match(found.answer) and (options := read_options(problem)):
+        found = found._replace(answer=as_letter(found.answer, options))
     # A lone surrogate can be written to no file.
     return None if found is None else found._replace(answer=found.answer.encode("utf-8", "replace").decode())
 
@@ -97,8 +111,8 @@ def find_reference(reference: str) -> str:
     """
     if _MAY_HOLD_MORE.search(reference) is None:
         return reference
-    text = _spoken(reference)[0]
-    found = _by_marks(text, "", False)
+    text = _spoken(_behind_thinking(reference) or reference)
+    found = _by_marks(text, "", in_reference=True)
     if found is not None:
         return found.answer
     # Of a reference nothing was cut by a length limit; a brace was forgotten.
@@ -107,13 +121,36 @@ def find_reference(reference: str) -> str:
     return unclosed if unclosed.strip("} ") else text
 
 
-def _spoken(response: str) -> tuple[str, bool]:
-    """What is said behind the thinking and within the turn; and whether it is thinking without an end."""
-    text, is_thinking = response, False
-    if "think" in text or "<|" in text or "[/T" in text or "</" in text or "[THINK]" in text:
-        end = max(text.rfind(mark) + len(mark) if mark in text else 0 for mark in _THINKING_ENDS)
-        text = text[end:]
-        is_thinking = any(mark in text for mark in _THINKING_STARTS)
+def _behind_thinking(text: str) -> str:
+    """The text behind its thinking; of a thought without an end, what stands before it or its <answer>."""
+    if not any(word in text for word in _THINKING_WORDS):
+        return text
+    end = max(text.rfind(mark) + len(mark) if mark in text else 0 for mark in _THINKING_ENDS)
+    text = _without_scratch(text[end:])
+    start = min((text.find(mark) for mark in _THINKING_STARTS if mark in text), default=-1)
+    if start < 0:
+        return text
+    # In the format of R1-Zero the tag of the answer ends a thought that was not closed.
+    answer = text.rfind("<answer>", start)
+    return text[answer:] if answer >= 0 and "</answer>" in text[answer:] else text[:start]
+
+
+def _without_scratch(text: str) -> str:
+    """The text without what stands between tags of scratch work; without an end, up to its own."""
+    if "cratch" not in text:
+        return text
+    kept, begin, depth = [], 0, 0
+    for tag in _SCRATCH.finditer(text):
+        if not depth and not tag.group(1):
+            kept.append(text[begin : tag.start()])
+        depth = max(0, depth - 1) if tag.group(1) else depth + 1
+        begin = tag.end()
+    return "\n".join([*kept, "" if depth else text[begin:]])
+
+
+def _spoken(text: str) -> str:
+    """What is said within the first turn, without the damage that escapes do."""
+    if "<|" in text or "</s" in text or "<e" in text:
         text = _first_turn(text)
     if "\x08" in text or "\x0c" in text:
         for eaten, command in _EATEN.items():
@@ -121,7 +158,7 @@ def _spoken(response: str) -> tuple[str, bool]:
     following = _NEXT_QUESTION.search(text, 1)
     if following is not None and _MARK.search(text, 0, following.start()):
         text = text[: following.start()]
-    return text, is_thinking
+    return text
 
 
 def _first_turn(text: str) -> str:
@@ -133,30 +170,32 @@ def _first_turn(text: str) -> str:
     return text[begin:]
 
 
-def _by_marks(text: str, problem: str, is_thinking: bool) -> FoundAnswer | None:
+def _by_marks(text: str, problem: str, *, in_reference: bool = False) -> FoundAnswer | None:
     """The answer by the strongest mark; a box gives way only to a tag or a final answer behind it."""
-    boxed, is_cut, box_end = None, False, 0
-    if has_box(text):
-        boxes = read_boxes(text, problem)
-        is_cut = boxes.is_cut
-        if boxes.found and not is_cut:
-            boxed, box_end = answer_of(boxes.found, text), boxes.found[-1].end
-            boxed = None if boxed is None else last_member(boxed) if _is_chain(boxed) else boxed
-    behind = text[box_end:] if boxed is not None else text
-    if boxed is not None:
-        for rule in ("answer_tag", "final_answer") if "nswer" in behind else ():
-            answer = _RULES[rule](behind, problem)
-            if _is_stated(answer) and NUMBER.match(str(answer)):
-                return FoundAnswer(str(answer), rule)
-        return FoundAnswer(boxed, "boxed")
+    boxes = read_boxes(text, problem) if has_box(text) else None
+    if boxes is not None and boxes.found and not boxes.is_cut:
+        behind = None if in_reference else taken_back_until(boxes.found[-1], text)
+        if behind is not None:
+            return _by_marks(text[behind:], problem)
+        boxed = answer_of(boxes.found, text, in_reference=in_reference)
+        if boxed is not None:
+            return _by_box(last_member(boxed) if _is_chain(boxed) else boxed, text[boxes.found[-1].end :], problem)
     problem = problem if "nswer" in problem else ""
     for rule, find in _RULES.items():
-        if is_thinking and rule not in {"answer_tag", "final_answer"}:
-            return None
         answer = find(text, problem)
         if answer is not None and _is_stated(answer):
             return FoundAnswer(answer.strip(), rule)
     return None
+
+
+def _by_box(boxed: str, behind: str, problem: str) -> FoundAnswer:
+    for rule in ("answer_tag", "final_answer") if "nswer" in behind else ():
+        answer = _RULES[rule](behind, problem)
+        if answer is not None and _is_stated(answer) and NUMBER.match(answer):
+            return FoundAnswer(answer, rule)
+    if PERCENT_BEHIND.match(behind) and NUMBER.fullmatch(boxed.strip("$ ")) and "%" not in boxed:
+        boxed += r" (\%)"  # whether it is meant or not, the comparison takes both
+    return FoundAnswer(boxed, "boxed")
 
 
 def _is_stated(answer: str | None) -> bool:
@@ -174,7 +213,9 @@ def _is_chain(answer: str) -> bool:
 
 def _hashes(text: str, _: str) -> str | None:
     answer = after_hashes(text)
-    return trim(answer) if answer is not None else marks.after_hashes_line(text)
+    if answer is None:
+        return marks.after_hashes_line(text)
+    return marks.after_answer_line(answer) or trim(answer.lstrip(":：= "))
 
 
 # From the strongest to the weakest.

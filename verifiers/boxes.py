@@ -3,10 +3,12 @@ r"""Reads the boxes of a text, and says which of them are its answer.
 Goes in: a text with \boxed{...} or \fbox{...}. Comes out: the answer that the boxes state, or None. Boxes that
 stand together are one answer, joined by commas; so are boxes with nothing between them that says which one
 counts, so that a list of guesses is never right because of its last. Words that conclude or correct make the
-boxes behind them the answer. One pass over the text, linear in its length.
+boxes behind them the answer; a box that is taken back, with none behind it, is none. One pass over the text,
+linear in its length.
 """
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 # An answer is short. What is longer than this is prose or noise.
@@ -36,13 +38,34 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 
-_FINAL = re.compile(
-    r"final (?:answer|result)|in total|altogether|in conclusion|the answer|answer:|\*\*answer|<answer>"
-    r"|最终|综上|答案"
-    r"|\b(?:wait|actually|correction|corrected|oops|mistake|incorrect|wrong|instead|rather|reconsider|re-?check|"
-    r"re-?evaluat|apolog|but no|no[,:]|should be|should have)",
+_CONCLUDES = re.compile(
+    r"final (?:answer|result)|\bfinal(?:ly)?\W{0,3}:|in total|altogether|in conclusion|the answer|answer:"
+    r"|\*\*answer|<answer>|最终|综上|答案",
     re.IGNORECASE,
 )
+_CORRECTS = re.compile(
+    r"\b(?:wait|actually|correction|corrected|oops|mistake|incorrect|wrong|instead|rather|reconsider|re-?check|"
+    r"double[- ]check|re-?evaluat|apolog|but no|no[,:]|should be|should have|thinking (?:about it )?again|"
+    r"(?:on|upon) (?:\w{1,10} )?(?:reflection|inspection|second thoughts?))",
+    re.IGNORECASE,
+)
+# Said of the box right before it.
+_TAKES_BACK = re.compile(
+    r"[\s$.,;:!*)\]}\\]{0,20}(?:\b(?:wait|hmm+|oops|oh|no|nope|but|hold on|actually|sorry)\b[\s,.!…-]{0,9}){0,4}"
+    r"(?:(?:that|this|it|which|(?:my|the|that|this) (?:answer|result|value))(?:['’]s| is| was| must be)"
+    r" (?:just |clearly |obviously )?(?:wrong|incorrect|false|a mistake|an error|not (?:right|correct))"
+    r"|(?:scratch|ignore|disregard|forget) that|I(?: was wrong| made (?:a|an) (?:\w{1,12} )?(?:mistake|error)))"
+    r"(?=\s{0,3}(?:[.,;:!?)…—–\n-]|$|because\b|since\b|as\b|but\b|so\b))",
+    re.IGNORECASE,
+)
+# "This is wrong" behind such a box repeats it.
+_SAYS_NO = re.compile(r"\b(?:no|not|false|incorrect|wrong|never|impossible|disagree|invalid)\b", re.IGNORECASE)
+_STANDS = re.compile(
+    r"\b(?:is|was|be|seems|looks) (?:\w{1,10} )?(?:correct|right|fine)\b|after all\b|\bstands\b|\bconfirm",
+    re.IGNORECASE,
+)
+# An instruction, and no box.
+_FORM = re.compile(r"\b(?:in|into|within|inside|using|with)\s(?:(?:a|the)\s)?[$`*\\(\s]{0,9}$", re.IGNORECASE)
 _ALTERNATIVE = re.compile(
     r"\b(?:alternatively|or (?:maybe|perhaps|possibly|else)|maybe|perhaps|possibly|might be|could (?:also )?be|"
     r"also (?:be|an?|valid|possible|acceptable)"
@@ -56,6 +79,14 @@ _STEP = re.compile(
     r"|⇒|→|因此|所以|故|则|从而",
     re.IGNORECASE,
 )
+# What a reference joins, it joins by one of these, or by nothing at all.
+_JOINS = re.compile(r"[,;&=\d]|\b(?:and|or|et|ou|und|oder|y|o|e)\b|[和或及与]")
+_WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}")
+_APPROXIMATELY = re.compile(
+    r"[\s$.,;:()\\]{0,9}(?:(?:or|which is|that is|i\.e\.|is)[\s,]{1,3})?"
+    r"(?:\\approx|\\simeq|≈|≃|numerically|approximately|approx\.|about|roughly)[\s$.,;:()\\]{0,9}"
+)
+_NUMERIC = re.compile(r"(?P<sign>\\approx|\\simeq|≈|≃)?\s{0,3}-?[\d.,]{1,40}(?:\\ldots|\\dots|…)?")
 _SPACING = re.compile(r"\\(?:left|right|displaystyle|[,;:! ])(?![a-z])|\{,\}|[\s$]|(?<=\d),(?=\d{3}(?!\d))")
 _TERM = re.compile(r"[+-]?[^+-]+")
 
@@ -74,7 +105,7 @@ class Boxes(NamedTuple):
     found: list[Box]
     "Outermost ones with something in them, in the order of the text."
     is_cut: bool
-    "The text ends inside a box."
+    "The text ends inside a box, or corrects its last box and gives an empty one."
 
 
 def has_box(text: str) -> bool:
@@ -108,11 +139,21 @@ def read_boxes(text: str, problem: str = "") -> Boxes:
         if (content := _inner(box.content, text, box.start))
         and not (restates and _is_restated(box, text, problem))
     ]
-    return Boxes(found, is_cut and not (unbraced and boxes[-1] is unbraced[-1]))
+    is_cut = is_cut and not (unbraced and boxes[-1] is unbraced[-1])
+    return Boxes(found, is_cut or (len(found) < len(boxes) and _is_emptied(found, boxes[-1], text)))
 
 
-def answer_of(boxes: list[Box], text: str) -> str | None:
-    r"""The answer that the boxes state together.
+def taken_back_until(box: Box, text: str) -> int | None:
+    """Where the text goes on behind the words that take the box back; None if there are none, or it stands."""
+    match = _TAKES_BACK.match(text, box.end)
+    if match is None or _SAYS_NO.search(box.content):
+        return None
+    behind = text[match.end() :]
+    return None if _STANDS.search(behind[-_READ_CHARACTERS:]) or box.content in behind else match.end()
+
+
+def answer_of(boxes: list[Box], text: str, *, in_reference: bool = False) -> str | None:
+    r"""The answer that the boxes state together. A reference does not hedge: words alone join no boxes of it.
 
     >>> text = r"either \boxed{1} or \boxed{2}"
     >>> answer_of(read_boxes(text).found, text)
@@ -120,15 +161,17 @@ def answer_of(boxes: list[Box], text: str) -> str | None:
     """
     if not boxes:
         return None
-    last = boxes[-1]
     if len(boxes) == 1:
-        return last.content if len(last.content) <= ANSWER_CHARACTERS else None
+        return boxes[0].content if len(boxes[0].content) <= ANSWER_CHARACTERS else None
+    boxes = [boxes[0], *(box for before, box in pairwise(boxes) if not _approximates(before, box, text))]
+    last = boxes[-1]
     group = {_spelling(last.content): last.content}
     following = last
     for box in reversed(boxes[:-1]):
         spelling = _spelling(box.content)
         if spelling not in group:
-            if not _belong_together(text[box.end : following.start]):
+            gap = text[box.end : following.start]
+            if not _belong_together(gap) or (in_reference and _is_prose(gap)):
                 break
             group[spelling] = box.content
         following = box
@@ -191,11 +234,31 @@ def _belong_together(gap: str) -> bool:
     """Whether nothing between two boxes says that the second one replaces the first or follows from it."""
     if len(gap) > 2 * _READ_CHARACTERS:
         gap = gap[:_READ_CHARACTERS] + "\n" + gap[-_READ_CHARACTERS:]
-    if _FINAL.search(gap):
+    if _CONCLUDES.search(gap) or _CORRECTS.search(gap):
         return False
     if _ALTERNATIVE.search(gap):
         return True
     return len(gap) <= _GAP_CHARACTERS and _STEP.search(gap) is None
+
+
+def _is_prose(gap: str) -> bool:
+    return _WORD.search(gap) is not None and not _JOINS.search(gap) and not _ALTERNATIVE.search(gap)
+
+
+def _approximates(exact: Box, box: Box, text: str) -> bool:
+    """Whether the box only says what the value in the box before it, which is no plain number, is about."""
+    number = _NUMERIC.fullmatch(box.content)
+    if number is None or _NUMERIC.fullmatch(exact.content) or box.start - exact.end > _GAP_CHARACTERS:
+        return False
+    return number["sign"] is not None or _APPROXIMATELY.fullmatch(text, exact.end, box.start) is not None
+
+
+def _is_emptied(found: list[Box], box: Box, text: str) -> bool:
+    """Whether the text ends in the box, which is empty, and says that it replaces the last one found."""
+    if not found or box.start <= found[-1].start or text[box.end :].strip(" \n\t$.*)]}\\"):
+        return False
+    gap = text[max(found[-1].end, box.start - _READ_CHARACTERS) : box.start]
+    return _CORRECTS.search(gap) is not None and not _FORM.search(gap[-40:])
 
 
 def _spelling(content: str) -> str:

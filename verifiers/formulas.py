@@ -16,12 +16,14 @@ _SIMPLE = (
     r"(?:\s?(?:\\times|\\cdot|[×x*·])\s?10\s?\^\s?\{?[-+−]?\d+\}?)?"
 )
 _PERCENT = r"\s?(?:\\?%|percent(?:age)?\b|per cent\b|pct\b)"
+# Chinese, Japanese and Korean put no space before a number.
+_NO_SPACES = r"(?<=[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])"
 # A minus behind an operand subtracts; a power or an index is part of something larger; 3rd and 5x are no numbers.
 NUMBER = re.compile(
-    r"(?<![\w.,/^\\])(?<!\)\[)(?:(?<![)\]}])[-+−]\s?)?(?:\\?[$£€])?"
+    rf"(?:(?<![\w.,/^\\])(?<!\)\[)|{_NO_SPACES})(?:(?<![)\]}}])[-+−]\s?)?(?:\\?[$£€])?"
     rf"(?:{_SIMPLE}(?!\d|[.,]\d|\._|(?:st|nd|rd|th|[xyzn])\b)|\\[dt]?frac\{{[^{{}}]{{1,40}}\}}\{{[^{{}}]{{1,40}}\}})(?:{_PERCENT})?"
 )
-_PERCENT_BEHIND = re.compile(r"(?:\$|\\\))?" + _PERCENT)
+PERCENT_BEHIND = re.compile(r"(?:\$|\\\))?" + _PERCENT)
 
 _PAIRS = frozenset({r"\(\)", r"\[\]", "$$", "$$$$"})
 _INLINE = re.compile(r"\\\(|\\\)|(?<![\\$])\$(?!\$)")
@@ -73,7 +75,7 @@ def last_inline(text: str) -> Formula | None:
 
 def with_percent(content: str, text: str, end: int) -> str:
     """The content, with a percent sign if one, or the word, stands behind it."""
-    return content + r"\%" if _PERCENT_BEHIND.match(text, end) and "%" not in content else content
+    return content + r"\%" if PERCENT_BEHIND.match(text, end) and "%" not in content else content
 
 
 def last_member(formula: str) -> str:

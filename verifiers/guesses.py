@@ -1,11 +1,12 @@
-r"""Guesses at the answer of a response that marks none: its last formula, its last number, or all of it.
+r"""Guesses at the answer of a response that marks none: a choice, its last formula or number, or all of it.
 
-Goes in: a text and its problem. Comes out: the answer, or None. A number or formula that stands there as it
-stands in the problem is a restatement and no answer; nor is anything in a response that gives up. All patterns
-are linear in the length of the text.
+Goes in: a text, its problem and the options that it lists. Comes out: the answer, or None. A number or formula
+that stands there as it stands in the problem is a restatement and no answer; nor is anything in a response that
+gives up. All patterns are linear in the length of the text.
 """
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from mixdistill.verifiers.formulas import (
@@ -19,6 +20,7 @@ from mixdistill.verifiers.formulas import (
     with_percent,
 )
 from mixdistill.verifiers.marks import after_equals
+from mixdistill.verifiers.options import stated_choice, without_options
 
 # Guesses are made in the end of a response alone: one from further up is worth nothing.
 _TAIL_CHARACTERS = 20_000
@@ -40,7 +42,8 @@ _GIVES_UP = re.compile(
 _OUTPUT = re.compile(r"```output\s{0,3}\n([^\n`]{1,200})\n\s{0,3}```")
 _SENTENCE = re.compile(
     r"[.!?:;](?:\s|$)|\n|\b(?:is|are|was|has|have|be|we|you|he|she|it|the|to|of|that"
-    r"|so|also|thus|then|hence|therefore|answer|equals|get|find|gives)\b",
+    r"|so|also|thus|then|hence|therefore|answer|equals|get|find|gives)\b|[是为為]|等于"
+    r"|[\u3040-\u30ff\u3400-\u9fff]{2}\s?(?=[\d$\\])",
     re.IGNORECASE,
 )
 _PLAIN_WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{2,}")
@@ -57,6 +60,12 @@ _EXPRESSION_BEFORE = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|\n|。")
 _STATES = re.compile(r"(?:\b(?:is|are|equals|be|get|have|gives|makes)|=)\s{0,3}[*$]{0,3}$")
+# Words and letters alone: a letter in them is a choice even if no options are known.
+_MATHEMATICS = re.compile(r"[\d$\\^=]")
+# "where $m$ is the mass" says what a letter stands for.
+_WHERE = re.compile(
+    r"(?:\bwhere|其中)[，,]?\s{0,3}(?:\$[A-Za-z]\$|\\\([A-Za-z]\\\))\s{0,3}(?:is|are|denotes|represents|stands|代表|表示|是|为)"
+)
 _LIST_MARK_BEHIND = re.compile(r"[.)]\s+\S")
 
 
@@ -67,11 +76,16 @@ class Guess(NamedTuple):
     rule: str
 
 
-def guess(text: str, problem: str) -> Guess | None:
+def guess(text: str, problem: str, options: Mapping[str, str]) -> Guess | None:
     """The best guess at the answer; None where the text holds nothing to guess by, or gives up."""
     text = _without_drawings(text)
     if _GIVES_UP.search(text, max(0, len(text) - 600)):
         return None
+    text = without_options(text, options) if options else text
+    if options or not _MATHEMATICS.search(text):
+        choice = stated_choice(text, options) if len(_letters(text)) > 1 else None
+        if choice is not None:
+            return Guess(choice, "choice")
     letters = _letters(problem)
     found = _code_output(text, letters)
     if found is not None:
@@ -135,6 +149,7 @@ def _whole(text: str, problem_letters: str) -> str | None:
 
 def _last_value(text: str, problem_letters: str) -> Guess | None:
     """The last formula or number, whichever the end of the text is about."""
+    text = _without_where(text)
     display, inline = last_display(text), last_inline(text)
     formula = max((one for one in (display, inline) if one is not None), key=lambda one: one.end, default=None)
     if formula is not None and _restates(text, formula.start, formula.end, problem_letters):
@@ -144,6 +159,13 @@ def _last_value(text: str, problem_letters: str) -> Guess | None:
         return None if number is None else Guess(number.answer, "last_number")
     answer = with_percent(last_member(formula.content), text, formula.end)
     return Guess(answer, "display_math" if formula is display else "inline_math")
+
+
+def _without_where(text: str) -> str:
+    """The text without an explanation of its letters at the end."""
+    where = _WHERE.search(text, max(0, len(text) - _LINE_CHARACTERS))
+    is_last = where is not None and not any(c.isdigit() or c == "=" for c in text[where.start() :])
+    return text[: where.start()] if where is not None and is_last else text
 
 
 class _Number(NamedTuple):

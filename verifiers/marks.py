@@ -22,27 +22,43 @@ _IS = (
     r"[ \t]{1,3}(?:is|are|equals|must[ \t]be|should[ \t]be|will[ \t]be|would[ \t]be)\b"
     r"|\\text(?:bf)?\{[ ]?Answer[ ]?(?:[:=][ ]?\}|\}[ ]?[:=])"
 )
+# French, German, Spanish, Portuguese, Italian, Indonesian, Dutch, Swedish, Czech; with the verbs that follow.
+_LATIN_WORDS = r"r[ée]ponse|antwort|respuesta|resposta|risposta|jawaban(?:nya)?|antwoord|svaret|odpověď"
 _IS_LATIN = (
-    r"\br[ée]ponse(?:[ \t]\w{1,10})?[ \t]est\b|\bantwort[ \t](?:ist|lautet|beträgt)\b"
-    r"|\brespuesta(?:[ \t]\w{1,10})?[ \t]es\b|\bresposta(?:[ \t]\w{1,10})?[ \t](?:é|e)(?![\w'])"
-    r"|\brisposta(?:[ \t]\w{1,10})?[ \t](?:è|e')(?!\w)|\bjawaban(?:nya)?[ \t]adalah\b"
+    rf"\b(?:{_LATIN_WORDS})(?:[ \t]\w{{1,10}}){{0,2}}"
+    r"[ \t](?:est|ist|lautet|beträgt|es|é|è|e'|e|adalah|is|är|je)(?![\w'])"
+    r"|\b(?:la solution|la solución|a solução|la soluzione|die lösung)[ \t](?:est|es|é|è|ist|lautet)(?![\w'])"
 )
-_WORDS_FOR_ANSWER = ("ponse", "ntwort", "spuesta", "sposta", "awaban")
+_WORDS_FOR_ANSWER = (
+    "ponse", "ntwort", "spuesta", "sposta", "awaban", "ntwoord", "varet", "odpov", "a solu", "ösung"
+)  # fmt: skip
 _IS_OTHER = (
-    r"答案(?:应该|應該|应)?[*_]{0,3}[ ]?(?:是|为|為|等于|[:：])|故[选選](?:择)?[:：]?|答え[はが]|解答は|答え[:：]"
+    # Chinese, Japanese, Korean
+    r"答案(?:应该|應該|应)?[*_]{0,3}[ ]?(?:是|为|為|等于|[:：])|(?<!解)答[:：]|故[选選](?:择)?[:：]?"
+    r"|答え[はが]|解答は|正解は|答え[:：]"
     r"|정답[*_]{0,3}[ ]?(?:은|는|[:：])|(?<!정)답[*_]{0,3}[ ]?(?:은|는|[:：])"
-    r"|ответ[*_]{0,3}[ ]?(?:равен|будет|[:—–-])"
-    r"|उत्तर[ ]?(?:है|[:：])|(?:الجواب|الإجابة)"
-    r"(?:[ ](?:النهائية|النهائي|الصحيحة|الصحيح))?[ ]?(?:هو|هي|:)"
-    r"|đáp[ ](?:án|số)[ ]?(?:là|:)"
+    # Russian and Ukrainian
+    r"|ответ(?:ом)?[*_]{0,3}[ ]?(?:равен|будет|является|[:—–-])|відповідь[*_]{0,3}[ ]?[:—–-]"
+    # Hindi and Bengali
+    r"|उत्तर[*_]{0,3}(?:[ ]?(?:है|[:：])|[ ](?=[\d$\\(A-E]))|উত্তর[*_]{0,3}[ ]?(?:হল|[:：])"
+    # Arabic, Persian, Hebrew
+    r"|(?:الجواب|الإجابة|پاسخ|جواب)(?:[ ](?:النهائية|النهائي|الصحيحة|الصحيح|نهایی|صحیح))?"
+    r"[*_]{0,3}[ ]?(?:هو|هي|است|[:：])"
+    r"|התשובה(?:[ ](?:הסופית|הנכונה))?[*_]{0,3}[ ]?(?:היא|:)"
+    # Vietnamese and Thai
+    r"|đáp[ ](?:án|số)[*_]{0,3}[ ]?(?:là|:)|câu[ ]trả[ ]lời[ ]là|คำตอบ(?:ที่ถูกต้อง|สุดท้าย)?[ ]?(?:คือ|[:：])"
 )
 ANSWER_IS = re.compile(_IS, re.IGNORECASE)
 _ANSWER_IS_LATIN = re.compile(_IS_LATIN, re.IGNORECASE)
 _ANSWER_IS_OTHER = re.compile(_IS_OTHER, re.IGNORECASE)
 _ANSWER_LINE = re.compile(
-    r"^[ \t*>#_-]{0,6}(?:(?:(?-i:A)(?![*_ \t]{0,6}[=])|ans|answer|réponse|antwort|lösung|respuesta"
-    r"|solución|resposta|risposta|cevap|odpowiedź|答)"
-    r"(?:[ \t]finale?)?[*_]{0,3}[ \t]{0,3}[:：=]|(?:\*\*|__|#{1,4}[ \t])answer(?:\*\*|__)?[ \t]{0,3}\r?\n)",
+    r"^[ \t*>#_-]{0,6}(?:(?:(?-i:A)(?![*_ \t]{0,6}[=])|ans|answer|lösung|endergebnis"
+    rf"|solución|(?:doğru[ \t])?cevap|odpowiedź|{_LATIN_WORDS}|答)"
+    r"(?:[ \t](?:finale?|correcta|correcte|correta|corretta))?[*_]{0,3}[ \t]{0,3}[:：=]"
+    r"|(?:\*\*|__|#{1,4}[ \t])answer(?:\*\*|__)?[ \t]{0,3}\r?\n)"
+    # Inside of a line, where it is written as a heading is or with its article.
+    r"|(?:(?<=[\s,;.*])(?-i:Answer|Réponse|Antwort|Respuesta|Resposta|Risposta)"
+    r"|\b(?:the|my|correct|right)[ \t]answer)[*_]{0,3}[ \t]{0,3}[:：](?=[ \t]{0,3}\S)",
     re.IGNORECASE | re.MULTILINE,
 )
 _ANSWER_FIELD = re.compile(
@@ -50,27 +66,43 @@ _ANSWER_FIELD = re.compile(
     re.IGNORECASE,
 )
 _HASHES = re.compile(r"^####[ \t]{0,3}(?!#)([^\n]{1,200})$", re.MULTILINE)
+_HASHES_INSIDE = re.compile(r"[^#\n]####[ \t]{0,3}([^#\n]{1,200})$")
 _EQUALS = re.compile(r"\b(?:therefore|thus|hence|so)\b[^.\n=]{1,100}?\b(?:equals|is equal to)\b", re.IGNORECASE)
 
 _FORMULA = re.compile(r"\s{0,3}(?:\$\$?([^$]{1,2000})\$\$?|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\])", re.DOTALL)
 _MORE = re.compile(r"\s{0,3}(?:,|and\b|or\b|to\b|[-+*/=^<>]|\\?%|percent|pct)")
 # A word alone is an answer only this near to the end.
 _END_CHARACTERS = 300
-_FILLER = re.compile(r"(?:then|therefore|thus|hence|simply|just|exactly|equal to|option|choice)\b[ \t]{0,3}:?")
+_FILLER = re.compile(
+    r"(?:then|therefore|thus|hence|simply|just|exactly|equal to|for sure|definitely|clearly|certainly"
+    r"|donc|ainsi|also|folglich|damit|portanto|quindi|dunque|option|choice"
+    r"|la(?=[ \t][A-H]\b)|(?:(?:la|a|die)[ \t])?(?:opción|opção|opzione|letra|lettera|lettre))\b[ \t]{0,3}:?"
+)
+# A letter, and behind it why it is chosen or which others are not.
+_CHOICE = re.compile(
+    r"(?:the[ \t])?(?:(?:option|choice|statement)[ \t])?(\([A-Z]\)|[A-HJ])(?:"
+    r",?[ \t](?:because|since|as|due|given|and[ \t]not|not|non|nicht|rather|instead)\b"
+    r"|,[ \t](?:it|that|this|the|we|I)\b|[。，,]?\s?(?:不是|而不是|因为))"
+)
 _LEADING = " \t:：=*_\r\n\"'"
 _BULLET = re.compile(r"[ \t:*_]{0,9}\n\s{0,9}[-*•][ \t]{1,9}")
-_SENTENCE_END = re.compile(r"[.!?](?=[\s*]|$)|[。！？]|\n|\\n(?![a-z])|</|<\|")
+_SENTENCE_END = re.compile(r"[.!?](?=[\s*]|$)|[。！？।]|\n|\\n(?![a-z])|</|<\|")
 _BULLETS = re.compile(r"(?:[:\s]|\*\*){0,9}((?:[-*•][ \t][^\n]{1,200}(?:\n|$)){2,30})")
-_IS_OR_ARE = re.compile(r"\b(?:is|are)\b")
+_IS_OR_ARE = re.compile(r"\b(?:is|are)\b|(?:[是为為]|等于)(?=\s?[-\d$\\(])")
+# Chinese and Japanese words in front of a value.
+_LEADING_WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff，：\s]{1,60}(?=[-\d$\\(])")
+# A sum in parentheses that say nothing.
+_ENCLOSED = re.compile(r"\(([^(),]{1,200}=[^(),]{1,200})\)")
 _NOT = re.compile(r"(?:not|none yet|unknown|unclear|to be)\b", re.IGNORECASE)
 _MONEY = re.compile(r"\$\d[^$\n]{0,200}(?<![\\A-Za-z{])[A-Za-z]{4}[^$\n]{0,200}\$")
 _AFTERTHOUGHT = re.compile(
-    r"(?<=[\d$)}%])[,;]?\s{1,3}\(?(?:because|since|when|which|where|so|not|and not|but|however|after|given|due|as)"
-    r"\b.*",
+    r"(?<=[\d$)}%])[,;]?\s{1,3}\(?(?:because|since|when|which|where|so|not|and not|but|however|after|given|due|as"
+    r"|obviously|clearly|certainly|indeed|naturally|of course|as expected|I (?:think|believe|guess))\b.*",
     re.DOTALL,
 )
 _ENDING = re.compile(r"\s?(?:です|である|となります|になります|입니다|이다|이에요|है)\s{0,3}$")
 _WORDS = re.compile(r"(?<![\\A-Za-z{])[^\W\d_]{2,}")
+_AMOUNT = re.compile(r"[$€£¥]\s?\d[\d.,]{0,30}(?<!,)|(?<![\w.,])\d[\d.,]{0,30}\s?[$€£¥]")
 _VALUE = re.compile(NUMBER.pattern + r"|\$[^$\n]{1,300}\$|\\\([^\n]{1,300}?\\\)")
 _CORRECTED = re.compile(
     r"\b(?:wait|oops|actually|correction|scratch that|no,|hmm)\b[^.\n]{0,80}\d"
@@ -137,7 +169,9 @@ def after_hashes_line(text: str) -> str | None:
     for match in reversed(list(_HASHES.finditer(text[-ANSWER_CHARACTERS:]))):
         content = match.group(1).strip().rstrip(".")
         return trim(content) if NUMBER.fullmatch(content) else None
-    return None
+    inside = _HASHES_INSIDE.search(text.rstrip()[-ANSWER_CHARACTERS:])
+    content = "" if inside is None else inside.group(1).lstrip(":：= ").rstrip(".")
+    return trim(content) if NUMBER.fullmatch(content) else None
 
 
 def _after_last(mark: re.Pattern[str], text: str, problem: str) -> str | None:
@@ -161,6 +195,9 @@ def _statement(behind: str) -> str | None:
     behind = _without_marks(behind)
     if _NOT.match(behind):
         return None
+    choice = _CHOICE.match(behind)
+    if choice is not None:
+        return choice.group(1)
     if _MONEY.match(behind):
         behind = behind.replace("$", "")
     formula = _FORMULA.match(behind)
@@ -177,6 +214,8 @@ def _statement(behind: str) -> str | None:
     if _VALUE.match(sentence) is None:
         sentence = _IS_OR_ARE.split(sentence)[-1]
     sentence = _AFTERTHOUGHT.sub("", _ENDING.sub("", sentence))
+    enclosed = _ENCLOSED.fullmatch(sentence.strip(" .*"))
+    sentence = sentence if enclosed is None else enclosed.group(1)
     return _value(trim(sentence)) if len(sentence) <= ANSWER_CHARACTERS else None
 
 
@@ -209,12 +248,14 @@ def _value(sentence: str) -> str | None:
     if is_placeholder(sentence):
         return None
     words = _WORDS.findall(re.sub(r"\$[^$]*\$|\\\(.*?\\\)", "", sentence))
-    if len(words) <= 2:
-        return last_member(sentence)
     values = [match.group() for match in _VALUE.finditer(sentence)]
+    if len(words) <= 2:
+        leading = _LEADING_WORDS.match(sentence) if len(values) == 1 else None
+        return last_member(sentence if leading is None else sentence[leading.end() :])
     first = _VALUE.match(sentence)
     if first is not None:
         return sentence if len(words) <= 6 else trim(first.group())
-    if len(values) == 1:
-        return trim(values[0])
+    amounts = _AMOUNT.findall(sentence) if sentence.count("$") < 2 else []
+    if len(values) == 1 or len(amounts) == 1:
+        return trim(values[0] if len(values) == 1 else amounts[0])
     return None if len(words) > 12 and not values else sentence
