@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from sides import NEEDS_ALGEBRA, Limits, Measured, Row, clock, to_case, verify_rows
+from sides import NEEDS_ALGEBRA, Limits, Measured, Row, clock, to_case
 
 from mixdistill.verifiers.verify import Case, verify, verify_many
 from mixdistill.verifiers.workers import MEMORY_LIMIT_BYTES
@@ -18,26 +18,47 @@ from mixdistill.verifiers.workers import MEMORY_LIMIT_BYTES
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from adversarial import Attack, attacks
 
-# Cases enough that starting the processes, which is measured too, hardly matters.
-_CASES_FOR_CORES = {"pairs": 15_000, "responses": 80_000}
+# Cases that take one core about 20 seconds, so that starting the processes, which is measured too, hardly matters.
+_CASES_FOR_CORES = {"pairs": 50_000, "responses": 200_000}
+# One core and two take turns, so that a machine that slows down meanwhile slows both.
+_ROUNDS = 3
 _POISON_CASES = 10_000
 # A verdict may come this much later than its limit: killing a process takes a moment.
 _GRACE_SECONDS = 0.5
 _SAMPLE_SECONDS = 0.01
 
 
-class Scaling(NamedTuple):
-    """Verdicts per second of wall clock on one core and on two."""
+class Round(NamedTuple):
+    """Verdicts per second of wall clock on one core and then on two."""
 
-    n: int
     one: float
     two: float
+    others: float
+    "Cores that other programs used meanwhile; they slow the run on two cores most."
+
+    @property
+    def ratio(self) -> float:
+        return self.two / self.one
+
+
+class Scaling(NamedTuple):
+    """What a second core brings."""
+
+    n: int
+    rounds: list[Round]
+    start_seconds: tuple[float, float]
+    "From nothing to the first verdict by algebra, on one core and on two."
+
+    @property
+    def quietest(self) -> Round:
+        return min(self.rounds, key=lambda each: each.others)
 
 
 def run_on_cores(rows: Sequence[Row], limits: Limits) -> dict[str, Scaling]:
     """Throughput pinned to one core with one process, and to two with two; starting them is part of it.
 
     Rows repeat to fill the time, each time with another space behind the reference so that none is remembered.
+    What counts is the round that other programs disturbed least.
     """
     if not hasattr(os, "sched_setaffinity"):
         raise SystemExit("this system cannot pin a process to a core; run --cores on Linux")
@@ -48,22 +69,41 @@ def run_on_cores(rows: Sequence[Row], limits: Limits) -> dict[str, Scaling]:
     for name, n_cases in _CASES_FOR_CORES.items():
         group = [row for row in rows if (row.form == "response") == (name == "responses")]
         if group:
-            repeats = [
-                row._replace(gold=row.gold + " " * k) for k in range(n_cases // len(group) + 1) for row in group
-            ]
+            passes = range(-(-n_cases // len(group)))
+            cases = [to_case(row._replace(gold=row.gold + " " * k)) for k in passes for row in group]
             try:
-                speeds = [_throughput(repeats, limits, allowed[:n_cores]) for n_cores in (1, 2)]
+                scalings[name] = _scaling(cases, limits, allowed)
             finally:
                 os.sched_setaffinity(0, allowed)
-            scalings[name] = Scaling(len(repeats), *speeds)
     return scalings
 
 
-def _throughput(rows: Sequence[Row], limits: Limits, cores: Sequence[int]) -> float:
+def _scaling(cases: Sequence[Case], limits: Limits, cores: Sequence[int]) -> Scaling:
+    first = [Case(*NEEDS_ALGEBRA)]
+    start_seconds = _run(first, limits, cores[:1]).wall_seconds, _run(first, limits, cores[:2]).wall_seconds
+    rounds = []
+    for _ in range(_ROUNDS):
+        busy_seconds = _busy_seconds()
+        one, two = _run(cases, limits, cores[:1]), _run(cases, limits, cores[:2])
+        others = _busy_seconds() - busy_seconds - one.cpu_seconds - two.cpu_seconds
+        wall_seconds = one.wall_seconds + two.wall_seconds
+        speeds = len(cases) / one.wall_seconds, len(cases) / two.wall_seconds
+        rounds.append(Round(*speeds, max(others, 0.0) / wall_seconds))
+    return Scaling(len(cases), rounds, start_seconds)
+
+
+def _run(cases: Sequence[Case], limits: Limits, cores: Sequence[int]) -> Measured:
     os.sched_setaffinity(0, cores)
     with clock() as read:
-        n = sum(1 for _ in verify_rows(rows, limits._replace(processes=len(cores))))
-    return n / read().wall_seconds
+        for _ in verify_many(cases, **limits._replace(processes=len(cores))._asdict()):
+            pass
+    return read()
+
+
+def _busy_seconds() -> float:
+    """Time that all programs have used on all cores: user, nice and system of the first line."""
+    ticks = Path("/proc/stat").read_text().split(maxsplit=4)[1:4]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 class Poisoned(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from mixdistill.records import Leniency
 from mixdistill.verifiers.verify import Case, Judgement, verify_many
 
-NEEDS_ALGEBRA = (r"\sqrt{2}+\sqrt{3}", r"\boxed{\sqrt{5+2\sqrt{6}}}")
+NEEDS_ALGEBRA = ("x^2", r"\boxed{\int 2x \, dx}")
 
 
 class Row(NamedTuple):

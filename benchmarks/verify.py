@@ -66,7 +66,7 @@ class Speed(NamedTuple):
 @click.option("--timeout", default=5.0, show_default=True, help="Seconds for one verdict of ours.")
 @click.option("--leniency", type=click.Choice(get_args(Leniency)), default="default", show_default=True)
 @click.option("--misses", type=click.Path(path_type=Path), help="Write the wrong verdicts here, as JSON lines.")
-@click.option("--cores", is_flag=True, help="Wall-clock throughput on one core and on two.")
+@click.option("--cores", is_flag=True, help="Wall-clock throughput on one core and on two; takes minutes.")
 @click.option("--poison", is_flag=True, help="Throughput of 10,000 cases with 1% poison and without.")
 @click.option("--adversarial", is_flag=True, help="Run each attack alone; exit 1 if one does harm.")
 @click.option("--seed", default=0, show_default=True, help="Of the draw of --poison.")
@@ -219,17 +219,34 @@ def _print_speeds(console: Console, speeds: dict[str, dict[str, Speed]], start: 
 
 def _report_cores(console: Console, rows: Sequence[Row], limits: Limits) -> Report:
     scalings = run_on_cores(rows, limits)
-    table = _table("Verdicts per second of wall clock", "kind", "n", "one core", "two cores", "two / one")
+    columns = ("kind", "n", "one core", "two cores", "two / one", "other programs", "all rounds", "start s")
+    table = _table("Verdicts per second of wall clock", *columns)
     for kind, scaling in scalings.items():
+        quietest = scaling.quietest
         table.add_row(
             kind,
             f"{scaling.n:,}",
-            f"{scaling.one:,.0f}",
-            f"{scaling.two:,.0f}",
-            f"{scaling.two / scaling.one:.2f}",
+            f"{quietest.one:,.0f}",
+            f"{quietest.two:,.0f}",
+            f"{quietest.ratio:.2f}",
+            f"{quietest.others:.2f}",
+            ", ".join(f"{each.ratio:.2f} ({each.others:.2f})" for each in scaling.rounds),
+            ", ".join(f"{seconds:.2f}" for seconds in scaling.start_seconds),
         )
     console.print(table)
-    return {kind: scaling._asdict() for kind, scaling in scalings.items()}
+    console.print(
+        "Of the round in which other programs used the least; (cores they used). Starting the workers is part of "
+        "every run; start s: from nothing to the first verdict by algebra, on one core and on two."
+    )
+    return {
+        kind: {
+            "n": scaling.n,
+            "ratio": scaling.quietest.ratio,
+            "rounds": [each._asdict() for each in scaling.rounds],
+            "start_seconds": scaling.start_seconds,
+        }
+        for kind, scaling in scalings.items()
+    }
 
 
 def _report_poison(console: Console, rows: Sequence[Row], limits: Limits, seed: int, trap: Path) -> Report:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -117,7 +118,36 @@ def test_cases_are_read_a_bounded_number_ahead() -> None:
 
     judgements = verify_many(cases(), processes=1)
     assert [next(judgements).status for _ in range(3)] == ["correct"] * 3
-    assert next(n_read) <= 128, "one batch is read for the first judgement, and no more"
+    assert next(n_read) <= 256, "one batch is read for the first judgement, and no more"
+
+
+def test_a_case_that_breaks_the_judge_is_unscored_and_its_neighbours_are_not_harmed() -> None:
+    broken = Case(cast(str, None), r"\boxed{1}")
+    for processes in (1, 2):
+        judged = list(verify_many([Case("1", "A: 1"), broken, Case("2", "A: 2")], processes=processes))
+        assert [j.status for j in judged] == ["correct", "unscored", "correct"]
+        assert judged[1].reason.startswith("judging it failed: TypeError: ")
+
+
+def test_one_process_and_twenty_judge_alike() -> None:
+    cases = [Case(str(n % 7), rf"so \boxed{{{n}}}") for n in range(6_000)] + [Case(*SLOW), Case("1", "")]
+    one, twenty = ([j[:5] for j in verify_many(cases, processes=n)] for n in (1, 20))
+    assert one == twenty
+    assert {j[0] for j in one} == {"correct", "incorrect", "no_answer"}
+
+
+def test_an_option_of_the_problem_counts_by_its_letter_and_by_its_text() -> None:
+    problem = "How many eggs?\n(A) 12 (B) 13"
+    statuses = [
+        verify("B", answer, problem=problem).status for answer in (r"\boxed{13}", r"\boxed{B. 13}", "A: 12")
+    ]
+    assert statuses == ["correct", "correct", "incorrect"]
+    assert verify("13", r"\boxed{\text{(B)}}", problem=problem).status == "correct"
+
+
+def test_a_percent_sign_behind_a_box_may_be_meant_or_not() -> None:
+    verdicts = {ref: verify(ref, r"\boxed{28}\% of all").status for ref in ("28", r"28\%", "0.28", "2800")}
+    assert verdicts == {"28": "correct", r"28\%": "correct", "0.28": "correct", "2800": "incorrect"}
 
 
 def test_no_cases_give_no_judgements() -> None:

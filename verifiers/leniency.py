@@ -26,11 +26,11 @@ from typing import NamedTuple
 from flint import fmpq, fmpz
 
 from mixdistill.records import Leniency
-from mixdistill.verifiers.equality import Equality
+from mixdistill.verifiers.equality import Equality, decided
 from mixdistill.verifiers.exact import exact_value
 from mixdistill.verifiers.latex import parse
 from mixdistill.verifiers.nodes import Node
-from mixdistill.verifiers.quantities import Quantity, quantity
+from mixdistill.verifiers.quantities import MAYBE_PERCENT, Quantity, quantity
 from mixdistill.verifiers.tokens import Unreadable
 from mixdistill.verifiers.units import unit_factor, units_differ
 from mixdistill.verifiers.values import number_value
@@ -55,6 +55,8 @@ def compare_quantities(
     wanted: Quantity, stated: Quantity, reference: str, answer: str, leniency: Leniency
 ) -> Equality:
     """Equality of two exact numbers with units."""
+    if MAYBE_PERCENT in (wanted.unit, stated.unit):
+        return _compare_percents(wanted, stated)
     factor, other_factor = unit_factor(wanted.unit), unit_factor(stated.unit)
     convertible = factor is not None and other_factor is not None and factor.measures == other_factor.measures
     if units_differ(wanted.unit, stated.unit) and (leniency == "strict" or not convertible):
@@ -71,6 +73,13 @@ def compare_quantities(
     if _rounds(_decimal(reference), _decimal(answer), wanted.number, stated.number, leniency):
         return Equality("correct", "rounding", "one is the other, rounded to the digits that it states")
     return Equality("incorrect", "number", "the numbers differ")
+
+
+def _compare_percents(wanted: Quantity, stated: Quantity) -> Equality:
+    """Equality of two numbers, of which one or both may be meant as percents."""
+    meant = {q.number / part for q in (wanted,) for part in ((1, 100) if q.unit == MAYBE_PERCENT else (1,))}
+    same = meant & {stated.number / part for part in ((1, 100) if stated.unit == MAYBE_PERCENT else (1,))}
+    return decided(bool(same), "number", "the numbers are equal, as percents or without", "the numbers differ")
 
 
 def is_rounding_of(reference: str, answer: str, first: Node, second: Node, leniency: Leniency) -> bool:

@@ -37,6 +37,10 @@ _UNIT_POWER = re.compile(r"\s?\^\s?(?:\{\s?-?[1-4]\s?\}|-?[1-4])$")
 _TEMPERATURE = re.compile(r'\s?°\s?"?\s?([CF]?)"?$')
 
 
+MAYBE_PERCENT = "(%)"
+"The unit of a number whose percent sign stands apart, as behind a box: it may be meant or not."
+
+
 class Quantity(NamedTuple):
     """An exact number and the unit that was written behind it."""
 
@@ -63,6 +67,8 @@ def quantity(text: str, *, letters: bool = False) -> Quantity | None:
     currency = _CURRENCIES.get(body[:1], "")
     if currency:
         body = body[1:].strip()
+    if body.endswith("(%)"):
+        body, unit = body.removesuffix("(%)").strip(), MAYBE_PERCENT
     percent = body.endswith("%") or is_percent(unit)
     number = _number(_unwrap(body.removesuffix("%").strip()))
     if number is None:

@@ -6,6 +6,7 @@ inverse function, which is read on its own branch (x = \arccos y is y = \cos x).
 factor only.
 """
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -18,12 +19,15 @@ from mixdistill.verifiers.tokens import INVERTIBLE, Unreadable
 from mixdistill.verifiers.trees import free_names
 from mixdistill.verifiers.values import constant_factor
 
+_FUNCTION = re.compile(r"([A-Za-z])\s?\(\s?([a-z])\s?\)")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
 _SYMMETRIC = frozenset({"=", r"\ne"})
 _CompareSides = Callable[[tuple[str, ...], tuple[str, ...]], Equality | None]
 
 
 def compare_relations(first: Shape, second: Shape, compare_sides: _CompareSides) -> Equality | None:
     """Equality of two relations; `compare_sides` decides about their sides, in order; None if it is left open."""
+    second = _with_argument_of(first, second)
     (signs, left), (other_signs, right) = _upward(first), _upward(second)
     if signs != other_signs or len(left) != len(right):
         return Equality("incorrect", "relation", "the relations differ")
@@ -44,6 +48,17 @@ def compare_relations(first: Shape, second: Shape, compare_sides: _CompareSides)
     if all(map(_is_same, signs, wanted, stated)):
         return Equality("correct", "relation", "the relations are equal up to a factor")
     return None if undecided else Equality("incorrect", "relation", "the relations differ")
+
+
+def _with_argument_of(first: Shape, second: Shape) -> Shape:
+    """The second definition of a function with the argument of the first: f(t) = t^2 is f(x) = x^2."""
+    one, other = _FUNCTION.fullmatch(first.parts[0]), _FUNCTION.fullmatch(second.parts[0])
+    if one is None or other is None or one.group(1) != other.group(1) or second.kind != "=":
+        return second
+    if one.group(2) != other.group(2) and one.group(2) in _COMMAND.sub("", second.parts[1]):
+        return second
+    argument = re.compile(rf"(?<![\\A-Za-z]){other.group(2)}(?![A-Za-z])")
+    return second._replace(parts=tuple(argument.sub(one.group(2), part) for part in second.parts))
 
 
 def _is_same(sign: str, wanted: Node, stated: Node) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mixdistill.verifiers.moments import moment
 
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
-_SEPARATORS = re.compile(r"[,;]|(?<!\\)\band\b|(?<!\\)\bor(?=\b|[A-Z]\()")
+_SEPARATORS = re.compile(r"[,;]|(?<!\\)\band\b|(?<!\\)(?:\b|(?<=\d))or(?=\b|[A-Z]\()")
 _SEMICOLONS, _ORS, _COLON = re.compile(";"), re.compile(r"\bor\b"), re.compile(r":(?!=)")
 _RELATIONS = re.compile(r"\\(?:le|ge|ne|lt|gt|approx|equiv)(?![A-Za-z])|<=|>=|!=|[<>=]")
 _APPROXIMATELY = re.compile(r"\\approx(?![A-Za-z])")
@@ -66,8 +66,6 @@ def shape(text: str) -> Shape:
         rows = [row.split("&") for row in re.split(r"\\\\", matrix.group(2)) if row.strip()]
         cells = tuple(cell.strip() for row in rows for cell in row)
         return Shape(f"matrix {len(rows)}x{len(rows[0]) if rows else 0}", cells)
-    if wraps(text, "{", "}"):
-        return Shape("set", _split("".join(cut(text[1:-1], _THOUSANDS, strip=False))))
     if wraps(text, r"\{", r"\}"):
         return Shape("set", _split(text[2:-2]))
     if text[:1] in ("(", "[") and text[-1:] in (")", "]") and wraps(text, text[0], text[-1]):
@@ -194,7 +192,6 @@ def wraps(text: str, opening: str, closing: str) -> bool:
 
 
 def _strip_braces(text: str) -> str:
-    """The text without braces around one value; around several they are those of a set."""
-    while wraps(text, "{", "}") and len(_split("".join(cut(text[1:-1], _THOUSANDS, strip=False)))) < 2:
+    while wraps(text, "{", "}"):
         text = text[1:-1].strip()
     return text
