@@ -1,4 +1,4 @@
-r"""Compares answers that are no formulas: choices, numbers with a tolerance, texts.
+r"""Compares answers by their type: formulas of a problem, choices, numbers with a tolerance, texts.
 
 In: the reference, the answer as it was found, and what `grading` read besides. Out: an Equality. Pure functions
 that evaluate nothing and take time in proportion to the text.
@@ -9,12 +9,15 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+from mixdistill.records import Leniency
 from mixdistill.verifiers.equality import Equality
 from mixdistill.verifiers.equivalence import compare_quickly
-from mixdistill.verifiers.notation import LONGEST_ANSWER, is_words, tidy
+from mixdistill.verifiers.notation import LONGEST_ANSWER, choice_letter, is_words, tidy
+from mixdistill.verifiers.options import read_options
 from mixdistill.verifiers.quantities import Quantity, quantity
 from mixdistill.verifiers.units import units_differ
 
+_ASKS_FOR_PERCENT = re.compile(r"percent|%", re.IGNORECASE)
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|emph|boxed)\s*\{([^{}]*)\}")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'"})
 _LETTER = r"\(?([A-Za-z])[).:]*"
@@ -55,6 +58,31 @@ def compare_choice(reference: str, answer: str, *, options: Mapping[str, str]) -
     if len(wanted) == 1 < len(chosen):
         return Equality("incorrect", "choice", "several choices are named, the reference is one")
     return Equality("incorrect", "choice", "it is another choice")
+
+
+def compare_math(reference: str, answer: str, problem: str, leniency: Leniency) -> Equality | None:
+    """Equality of formulas; of options that the problem lists; of 10% and 10 where it asks for a percentage."""
+    options = read_options(problem)
+    if options and choice_letter(tidy(reference), labelled=True) in options:
+        return compare_choice(reference, answer, options=options)
+    equality = compare_quickly(reference, answer, leniency)
+    if equality is None or equality.status == "correct":
+        return equality
+    chosen = compare_choice(reference, answer, options=options) if options else equality
+    if chosen.status == "correct":
+        return chosen
+    if ("%" in reference) == ("%" in answer):
+        return equality
+    if leniency == "strict" or not _ASKS_FOR_PERCENT.search(problem):
+        return equality
+    bare = compare_quickly(_without_percent(reference), _without_percent(answer), leniency)
+    if bare is None or bare.status != "correct":
+        return equality
+    return Equality("correct", bare.method, f"{bare.reason}; the problem asks for a percentage")
+
+
+def _without_percent(text: str) -> str:
+    return text.replace(r"\%", "").replace("%", "")
 
 
 def as_letter(answer: str, options: Mapping[str, str]) -> str:

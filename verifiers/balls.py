@@ -14,7 +14,7 @@ from flint import acb, acb_mat, arb, fmpq, fmpz
 from mixdistill.records import digest
 from mixdistill.verifiers.exact import Point, Undefined, common_of, exact_at, rational
 from mixdistill.verifiers.nodes import Node
-from mixdistill.verifiers.trees import canonical, free_names
+from mixdistill.verifiers.trees import canonical, free_names, is_indexed
 
 # A real or complex ball, or a matrix of complex ones; operators between them are the library's own.
 Ball = Any
@@ -179,9 +179,10 @@ def _call(field: Field, node: Node) -> Ball:
 
 def _common(field: Field, node: Node) -> Ball:
     values = [field.exact(operand) for operand in node.operands]
-    if any(free_names(operand) for operand in node.operands) or None in values:
-        return field.unknown(node)
-    return field.unit(common_of(node.text, [v for v in values if v is not None]))
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or any(value.q != 1 for value in known):
+        raise Undefined(f"the {node.text} of what are no whole numbers")
+    return field.unit(common_of(node.text, known))
 
 
 def _factorial(field: Field, node: Node) -> Ball:
@@ -235,6 +236,8 @@ def _apply(field: Field, node: Node) -> Ball:
 def _repeat(field: Field, node: Node) -> Ball:
     """A sum or product with few terms, computed; any other is an unknown number."""
     body, variable, lower, upper = node.operands
+    if any(is_indexed(name, variable.text) for name in free_names(body)):
+        return field.unknown(node)
     start, end = field.exact(lower), field.exact(upper)
     if start is None or end is None or int(start.q) * int(end.q) != 1 or end - start >= _MOST_SUMMANDS:
         return field.unknown(node)
@@ -252,7 +255,7 @@ _EVALUATE: dict[str, Callable[[Field, Node], Ball]] = {
     "multiplication": _repeat, "integral": Field.unknown,
     "limit": Field.unknown, "derivative": Field.unknown,
 }  # fmt: skip
-UNEVALUATED = frozenset({"addition", "multiplication", "integral", "limit", "derivative", "gcd", "lcm"})
+UNEVALUATED = frozenset({"addition", "multiplication", "integral", "limit", "derivative"})
 
 
 # Written out, so that no name from a text ever becomes an attribute.

@@ -8,6 +8,7 @@ order and form is in `leniency`. 3 is never "3, 4", 50% never 50.
 """
 
 from mixdistill.records import Leniency
+from mixdistill.verifiers.bases import Based, read_based
 from mixdistill.verifiers.equality import Equality, decided
 from mixdistill.verifiers.latex import parse
 from mixdistill.verifiers.leniency import compare_quantities, is_rounding_of
@@ -85,6 +86,9 @@ def _compare_single_quickly(wanted: str, stated: str, leniency: Leniency) -> Equ
     time, stated_time = moment(wanted), moment(stated)
     if time is not None and stated_time is not None:
         return decided(time == stated_time, "moment", "it is the same date or time", "the dates or times differ")
+    based, stated_based = read_based(wanted), read_based(stated)
+    if based is not None or stated_based is not None:
+        return _compare_based(based, stated_based, wanted, stated)
     number, stated_number = quantity(wanted), quantity(stated)
     if number is not None and stated_number is None:
         stated_number = quantity(stated, letters=True)
@@ -92,7 +96,7 @@ def _compare_single_quickly(wanted: str, stated: str, leniency: Leniency) -> Equ
         number = quantity(wanted, letters=True)
     if number is not None and stated_number is not None:
         return compare_quantities(number, stated_number, wanted, stated, leniency)
-    letter, chosen = choice_letter(wanted), choice_letter(stated, labelled=stated.startswith(("(", '"(')))
+    letter, chosen = choice_letter(wanted), choice_letter(stated, labelled=True)
     if letter is not None and chosen is not None:
         return decided(letter == chosen, "choice", "it is the same choice", "it is another choice")
     if is_words(wanted) and (is_words(stated) or stated_number is not None):
@@ -100,6 +104,24 @@ def _compare_single_quickly(wanted: str, stated: str, leniency: Leniency) -> Equ
     if is_words(stated) and number is not None:
         return Equality("incorrect", "text", "the answer is words, the reference a number")
     return _compare_trees(wanted, stated, leniency)
+
+
+def _compare_based(first: Based | None, second: Based | None, wanted: str, stated: str) -> Equality:
+    """Equality of numbers in stated bases; digits alone may leave out the base, and be in base ten."""
+    values = ({first.value} if first else _values_of_digits(wanted, second)) & (
+        {second.value} if second else _values_of_digits(stated, first)
+    )
+    return decided(
+        bool(values), "number", "the numbers are equal, in their bases", "the numbers differ, in their bases"
+    )
+
+
+def _values_of_digits(text: str, other: Based | None) -> set[int]:
+    number = quantity(text)
+    if number is None or other is None or number.number.denominator != 1:
+        return set()
+    is_same = text.strip().upper() == other.digits
+    return {number.number.numerator} | ({other.value} if is_same else set())
 
 
 def _compare_trees(wanted: str, stated: str, leniency: Leniency) -> Equality | None:

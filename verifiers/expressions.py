@@ -15,6 +15,7 @@ import sympy as sp
 from mixdistill.verifiers.exact import exact_value
 from mixdistill.verifiers.nodes import Node
 from mixdistill.verifiers.tokens import Unreadable
+from mixdistill.verifiers.trees import is_indexed
 
 # Digits that both sides are computed to, and the relative difference below which they count as the same.
 # The margin is wide because e^(pi sqrt(163)) is within 10^-30 of an integer.
@@ -24,8 +25,14 @@ _TOLERANCE = sp.Float(10) ** -80
 _SMALLEST, _LARGEST = sp.Float(10) ** -30, sp.Float(10) ** 30
 # Points near and far on both sides of zero, so that |x - 5| and 5 - x, or sqrt(x^2) and x, come apart.
 _SCALES_AND_SIGNS = (
-    (1, (1, 1)), (1, (-1, -1)), (1, (1, -1)), (10, (1, 1)), (10, (-1, 1)), (100, (1, 1)), (100, (-1, -1)),
-)  # fmt: skip
+    (1, (1,)),
+    (1, (-1,)),
+    (1, (1, -1)),
+    (10, (1, -1)),
+    (10, (1, -1)),
+    (100, (1, -1)),
+    (100, (-1,)),
+)
 _SEED = 20240214
 # Functions that are equal to others in places only: values prove nothing about them.
 _PIECEWISE = (sp.Abs, sp.floor, sp.ceiling, sp.Max, sp.Min)
@@ -87,8 +94,12 @@ def build(node: Node) -> Expression:
     elif node.kind in _OPERATIONS:
         built = _OPERATIONS[node.kind](operands)
     elif node.kind == "limit":
+        if any(is_indexed(symbol.name, operands[1].name) for symbol in operands[0].free_symbols):
+            raise Unreadable("a limit over indices is not computed")
         built = sp.limit(*operands, node.text)
     elif node.kind == "derivative":
+        if not operands[0].has(operands[1]) and not operands[0].is_number:
+            raise Unreadable("a derivative of what may depend on its variable is not computed")
         built = sp.diff(*operands, int(node.text))
     else:
         raise Unreadable(f"a {node.kind} is not computed by algebra")
@@ -146,6 +157,8 @@ _OPERATIONS: dict[str, Callable[[list[Expression]], Expression]] = {
 def _repeated(operator: Callable[..., Expression], operands: list[Expression]) -> Expression:
     """The closed form of a sum or product; raises Unreadable where SymPy would try its terms one by one."""
     body, variable, lower, upper = operands
+    if any(is_indexed(symbol.name, variable.name) for symbol in body.free_symbols):
+        raise Unreadable("a sum or product over indices is not computed")
     for power in body.atoms(sp.Pow):
         if power.base.has(variable) and power.exp.has(variable):
             raise Unreadable("a sum or product of towers of its variable is not computed")
@@ -185,10 +198,18 @@ def _call(name: str, operands: list[Expression]) -> Expression:
         return sp.log(operands[0]) / sp.log(operands[1])
     if name not in _FUNCTIONS or _FUNCTIONS[name][0] not in (0, len(operands)):
         raise Unreadable(f"{name} of {len(operands)} arguments is not known")
+    if name in ("gcd", "lcm") and _are_whole(operands):  # SymPy would take letters for polynomials
+        raise Unreadable(f"a {name} of letters that are whole numbers is not computed by algebra")
     function = _FUNCTIONS[name][1]
     if name in ("max", "min") and any(o.is_number and not o.is_extended_real for o in operands):
         raise Unreadable(f"{name} of a complex number is not known")
     return function(*operands)
+
+
+def _are_whole(operands: list[Expression]) -> bool:
+    """Whether some of them hold letters, and all are whole numbers where these are."""
+    values = [operand.xreplace(dict.fromkeys(operand.free_symbols, sp.Integer(2))) for operand in operands]
+    return any(o.free_symbols for o in operands) and all(value.is_Integer for value in values)
 
 
 def _points(first: Expression, second: Expression) -> list[dict[Expression, Expression]]:
@@ -201,8 +222,8 @@ def _points(first: Expression, second: Expression) -> list[dict[Expression, Expr
     positive = (first.has(sp.log) or second.has(sp.log)) and not (first.has(sp.Abs) or second.has(sp.Abs))
     return [
         {
-            symbol: sp.Rational(scale * draw.randint(301, 2_999), 1_000) * (1 if positive else signs[at % 2])
-            for at, symbol in enumerate(symbols)
+            symbol: sp.Rational(scale * draw.randint(301, 2_999), 1_000) * (1 if positive else draw.choice(signs))
+            for symbol in symbols
         }
         for scale, signs in _SCALES_AND_SIGNS
     ]

@@ -9,9 +9,10 @@ and relations are split off before (`shapes`).
 
 from functools import lru_cache
 
-from mixdistill.verifiers.nodes import NEGATIVE_ONE, Node, inverse
+from mixdistill.verifiers.nodes import NEGATIVE_ONE, Node, inverse, product
 from mixdistill.verifiers.operators import (
     read_accented,
+    read_call,
     read_derivative,
     read_matrix,
     read_operator,
@@ -20,12 +21,11 @@ from mixdistill.verifiers.operators import (
 )
 from mixdistill.verifiers.tokens import (
     ACCENTS,
-    COMMANDS,
     CONSTANTS,
     FUNCTIONS,
-    INVERTIBLE,
     OPERATORS,
     Unreadable,
+    known_command,
     split_word,
     tokenize,
 )
@@ -42,13 +42,14 @@ _CLOSING = {
     r"\lceil": r"\rceil", r"\lVert": r"\rVert",
 }  # fmt: skip
 _AROUND = {"|": "abs", r"\lvert": "abs", r"\lfloor": "floor", r"\lceil": "ceil"}
-# Operations that may be written as functions, and names of functions that are letters as well.
-_OPERATION_ARGUMENTS = {"factorial": 1, "binomial": 2}
+# Names of functions that are letters as well.
 _LETTERS_TOO = frozenset({"Gamma", "zeta"})
 _FIRST_IDEOGRAPH = "\u2e80"  # no writing from there on names a variable by one sign
 _REPEATED = frozenset({r"\overline", r"\bar", r"\dot"})
 # Behind one of these letters, parentheses hold arguments; behind any other, a factor.
 _FUNCTION_LETTERS = frozenset("fghFGH")
+# These letters are functions of events and random variables, and factors of anything else.
+_MEASURES = frozenset("EP")
 _NO_FACTOR = frozenset(
     {"+", "-", "^", "_", ",", ")", "]", "}", "!", "=", "&", ":", ";", "'", "**", "%", "°", "*", "/"}
 )
@@ -127,60 +128,63 @@ class Parser:
 
     def product(self) -> Node:
         """One term."""
-        factors = [self._signed()]
+        factors = [self.signed()]
         while True:
             token = self.peek()
             if token in _TIMES:
                 self.at += 1
-                factors.append(self._signed())
+                factors.append(self.signed())
                 if token == r"\times" and all(map(_is_vector, factors[-2:])):
                     raise Unreadable("a cross product is no product of numbers")
             elif token in _OVER:
                 self.at += 1
-                factors.append(inverse(self._signed()))
+                factors.append(inverse(self.signed()))
             elif token in _MOD:
                 self.at += 1
-                factors = [Node("mod", (_product(factors), self._signed()))]
+                factors = [Node("mod", (product(factors), self.signed()))]
             elif token[:1].isdecimal() and self._previous_is_number():  # 1 2 may be 12, 1.2 or a slip
                 raise Unreadable("a number stands behind a number without a sign")
-            elif self._starts_factor(token):
+            elif self.starts_factor(token):
                 mixed = token == r"\frac" and self._previous_is_number()
-                factor = self._power()
+                factor = self.power()
                 if mixed and len(factors) == 1 and _is_mixed(factors[0], factor):
                     factors[0] = Node("sum", (factors[0], factor))
                 else:
                     factors.append(factor)
             else:
-                return _product(factors)
+                return product(factors)
 
     def _previous_is_number(self) -> bool:
         return self.tokens[self.at - 1][-1:].isdecimal()
 
-    def _signed(self) -> Node:
+    def signed(self) -> Node:
+        """One factor with the signs in front of it."""
         negative = False
         while self.peek() in ("+", "-"):
             negative ^= self.next() == "-"
         if not negative:
-            return self._power()
-        magnitude = self._power()
+            return self.power()
+        magnitude = self.power()
         # -3 1/2 is -(3 + 1/2), so the mixed number is read here, below the sign.
         if magnitude.kind == "number" and self.peek() == r"\frac":
             at = self.at
-            part = self._power()
+            part = self.power()
             if _is_mixed(magnitude, part):
                 magnitude = Node("sum", (magnitude, part))
             else:
                 self.at = at
         return Node("product", (NEGATIVE_ONE, magnitude))
 
-    def _starts_factor(self, token: str) -> bool:
+    def starts_factor(self, token: str) -> bool:
+        """Whether the token may begin a factor that stands without a sign."""
         if not token or token in _NO_FACTOR:
             return False
         if token == "|":
             return not self._in_bars
-        return token[0].isalnum() or token[0] in '."' or token in _CLOSING or _command(token) is not None
+        return token[0].isalnum() or token[0] in '."' or token in _CLOSING or known_command(token) is not None
 
-    def _power(self) -> Node:
+    def power(self) -> Node:
+        """One factor with its exponent."""
         base = self._postfix()
         while self.peek() in ("^", "**"):
             self.at += 1
@@ -199,7 +203,7 @@ class Parser:
         negative = False
         while self.peek() in ("+", "-"):
             negative ^= self.next() == "-"
-        exponent = self._power()
+        exponent = self.power()
         self._level -= 1
         return Node("product", (NEGATIVE_ONE, exponent)) if negative else exponent
 
@@ -229,7 +233,7 @@ class Parser:
             return self._group(token)
         if token[:1] == '"':
             return Node("symbol", text=token[1:] + self._subscript())
-        name = _command(token) or (
+        name = known_command(token) or (
             token if len(token) == 1 and token.isalpha() and token < _FIRST_IDEOGRAPH else ""
         )
         if name in ("frac", "binom"):
@@ -241,7 +245,7 @@ class Parser:
         if name == "sqrt" or name == "root":
             return read_root(self, name)
         if name in FUNCTIONS and (name not in _LETTERS_TOO or self.peek() == "("):
-            return self._call(name)
+            return read_call(self, name)
         if token == r"\begin":
             return read_matrix(self)
         if name in CONSTANTS and self.peek() not in ("_", "'"):
@@ -261,11 +265,19 @@ class Parser:
         while self.peek() == "'":
             marks += self.next()
         name += self._subscript() + marks
-        if (name[0] in _FUNCTION_LETTERS or "'" in marks) and self.peek() in ("(", "{"):
+        if name == "Delta" and (letter := self.peek()).isalpha() and len(letter) == 1:  # a difference of it
+            self.at += 1
+            return self.symbol(f"Delta {letter}")
+        is_function = name[0] in _FUNCTION_LETTERS or "'" in marks or (name in _MEASURES and self._of_capital())
+        if is_function and self.peek() in ("(", "{"):
             arguments = self._arguments_in_parentheses()
             if arguments:
                 return Node("apply", arguments, name)
         return Node("symbol", text=name)
+
+    def _of_capital(self) -> bool:
+        """Whether the parentheses that come next begin with a capital: an event or a random variable."""
+        return "".join(self.tokens[self.at : self.at + 2])[1:2].isupper()
 
     def _arguments_in_parentheses(self) -> tuple[Node, ...]:
         if self.peek() == "{":
@@ -310,31 +322,6 @@ class Parser:
             return Node("number", text=token[0])
         return self.atom()
 
-    def _call(self, name: str) -> Node:
-        base: tuple[Node, ...] = ()
-        exponent: Node | None = None
-        while self.peek() in ("_", "^", "**"):
-            if self.next() == "_":
-                base = (self.atom() if self.peek()[:1].isdecimal() else self.argument(),)
-            else:
-                exponent = self.exponent()
-        if exponent is not None and name in INVERTIBLE and _is_minus_one(exponent):
-            name, exponent = f"a{name}", None
-        operands = (*self._call_arguments(), *base)
-        if len(operands) == _OPERATION_ARGUMENTS.get(name):
-            call = Node(name, operands)
-        else:
-            call = Node("call", operands, name)
-        return call if exponent is None else Node("power", (call, exponent))
-
-    def _call_arguments(self) -> tuple[Node, ...]:
-        if self.peek() in ("(", "[", "{", r"\{"):
-            return self.arguments()
-        factors = [self._signed()]
-        while self._starts_factor(self.peek()) and not self._begins_call(self.peek()):
-            factors.append(self._power())
-        return (_product(factors),)
-
     def arguments(self) -> tuple[Node, ...]:
         """The trees between the bracket that comes next and its partner."""
         outer, self._in_bars = self._in_bars, False
@@ -348,10 +335,6 @@ class Parser:
         self.expect(_CLOSING[opening])
         self._in_bars = outer
         return tuple(arguments)
-
-    def _begins_call(self, token: str) -> bool:
-        name = _command(token) or ""
-        return token in ("(", "[") or name in OPERATORS or name in FUNCTIONS - {"sqrt"}
 
     def _subscript(self) -> str:
         if self.peek() != "_":
@@ -377,22 +360,8 @@ class Parser:
         return self.tokens[self.at - 1].strip('"').lstrip("\\")
 
 
-def _command(token: str) -> str | None:
-    """The name behind a backslash, if it may begin a factor."""
-    name = token[1:] if token[:1] == "\\" else ""
-    return name if name in COMMANDS or name == "begin" else None
-
-
-def _product(factors: list[Node]) -> Node:
-    return factors[0] if len(factors) == 1 else Node("product", tuple(factors))
-
-
 def _is_vector(node: Node) -> bool:
     return node.kind == "symbol" and node.text.startswith("vec(")
-
-
-def _is_minus_one(node: Node) -> bool:
-    return node == Node("product", (NEGATIVE_ONE, Node("number", text="1")))
 
 
 def _is_mixed(whole: Node, part: Node) -> bool:

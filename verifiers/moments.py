@@ -16,6 +16,7 @@ _DAY = r'"?\s*(\d{1,2})(?:"?(?:st|nd|rd|th)"?)?'
 _MONTH_DAY = re.compile(rf'{_MONTH}\s*{_DAY}(?:\s*,?\s*(\d{{4}}))?"?')
 _DAY_MONTH = re.compile(rf"{_DAY}\s*(?:of\s)?{_MONTH}\s*,?\s*(\d{{4}})?")
 _TIME = re.compile(r'(\d{1,2}):([0-5]\d)(?::([0-5]\d))?\s*"?\s*([aApP]\.?\s?[mM]\.?)?"?')
+_HOUR = re.compile(r'(\d{1,2})\s*"?\s*([aApP]\.?\s?[mM]\.?)"?')
 
 Moment = tuple[str, int, int, int]
 
@@ -31,6 +32,8 @@ def moment(text: str) -> Moment | None:
         return None
     if match := _TIME.fullmatch(text):
         return _time(*match.groups())
+    if match := _HOUR.fullmatch(text):
+        return _time(match.group(1), "0", None, match.group(2))
     if match := _DATE.fullmatch(text):
         year, month, day = map(int, match.groups())
         return ("date", year, month, day) if month <= 12 and day <= 31 else None

@@ -20,3 +20,8 @@ NEGATIVE_ONE = Node("number", text="-1")
 def inverse(node: Node) -> Node:
     """One over the node."""
     return Node("power", (node, NEGATIVE_ONE))
+
+
+def product(factors: list[Node]) -> Node:
+    """The product of the nodes; of one, itself."""
+    return factors[0] if len(factors) == 1 else Node("product", tuple(factors))

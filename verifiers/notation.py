@@ -7,6 +7,7 @@ read by `quantities`, formulas by `latex`.
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # Longer texts are no answers. Numbers that are not longer than this stay under Python's own limit of 4,300 digits.
 LONGEST_ANSWER = 4_500
@@ -19,7 +20,7 @@ _CHARACTERS = str.maketrans(
         "∪": r"\cup ", "∈": r"\in ", "∅": r"\emptyset ", "θ": r"\theta ", "⁄": "/", "º": "°", "′": "'",
         "“": "", "”": "", '"': "", "½": r"\frac{1}{2}",
         "\xa0": " ", "\u2009": " ", "\u202f": " ", "∖": "\\", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]", "∗": "*",
-        "∓": r"\mp ", **{chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)},
+        "≈": r"\approx ", "∓": r"\mp ", **{chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)},
     }
 )  # fmt: skip
 # Small digits as LaTeX writes them, and the whole number under a root sign.
@@ -66,12 +67,15 @@ _REPLACEMENTS = [
     (re.compile(rf"\\(?:{_WORDS})\s*\{{([^{{}}]*)\}}"), r'"\1"'),
     (re.compile(r'" ?% ?"'), "%"),
     (re.compile(r'" *(and|or) *"'), r" \1 "),
-    (re.compile(r"(?<=[)\]}]) ?U ?(?=[(\[{\\])"), r"\\cup "),
+    (re.compile(r"(?<=[)\]}]) ?U ?(?=\\\{|[(\[{][^()\[\]{}]*,)"), r"\\cup "),
+    (re.compile(r"(?<=\d) ?\\[lc]?dots$"), "..."),
     (re.compile(r"\\(?:boxed|fbox|mathbb|mathcal|ensuremath)\s*(?=\{)"), ""),
 ]  # fmt: skip
+# None of the replacements finds anything in such a text.
+_PLAIN = re.compile(r"[\w.,+*/ -]*")
 _INNER_SPACE = re.compile(r"(?<=[A-Za-z0-9])\s+(?=[A-Za-z0-9])")
 _CHOICE = re.compile(r'"?\s*\(?\s*"?\(?([A-Z])\)?"?\s*\)?[.:]?\s*"?')
-_LABELLED_CHOICE = re.compile(r"\(([A-Z])\)|\b([A-Z])[.):]|\b[Oo]ption ([A-Z])\b|^([A-H])\b")
+_LABELLED_CHOICE = re.compile(r'"?\(([A-Z])\)"?[.:]? +(?=[\w"$\\.-])(?!.*\b(?:wrong|incorrect|not|false)\b).*')
 _LETTERS_ONLY = re.compile(r"[^\W\d_][^\d_\\^*/+=<>(){}|,;:&]*")
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _SHORT_WORDS = frozenset({"no", "on", "am", "pm", "up", "if", "or", "we", "he"})
@@ -88,6 +92,7 @@ def restored(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=4096)
 def tidy(text: str) -> str:
     r"""The text in one spelling, on one line.
 
@@ -101,7 +106,7 @@ def tidy(text: str) -> str:
     text = "".join(c for c in " ".join(text.split()) if c.isprintable() or unicodedata.category(c) not in _UNSEEN)
     if r"\begin" not in text:  # no rows, so a doubled backslash is a slip of escaping
         text = _DOUBLED.sub(r"\\", text)
-    for pattern, replacement in _REPLACEMENTS:
+    for pattern, replacement in () if _PLAIN.fullmatch(text) else _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     if text.count("$") % 2:
         text = re.sub(r"\$(?=\s*\.?\d)", "¤", text, count=1)
@@ -141,10 +146,7 @@ def is_words(text: str) -> bool:
 
 
 def choice_letter(text: str, *, labelled: bool = False) -> str | None:
-    """The letter of `B`, `(B)`, `B.`; with `labelled`, the only one in `(B) 12` or `Option B` too."""
-    match = _CHOICE.fullmatch(text.strip())
-    if match is not None or not labelled:
-        return match and match.group(1)
-    labels = _LABELLED_CHOICE.findall(text.replace('"', " ").strip())
-    letters = {letter for groups in labels for letter in groups if letter}
-    return letters.pop() if len(letters) == 1 else None
+    """The letter of `B`, `(B)`, `B.`; with `labelled`, that of `(B) 12` too."""
+    text = text.strip()
+    match = _CHOICE.fullmatch(text) or (_LABELLED_CHOICE.fullmatch(text) if labelled else None)
+    return match and match.group(1)

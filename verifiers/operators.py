@@ -8,8 +8,8 @@ stands, also in a numerator; the others reach over one term. Nothing is summed o
 import re
 from typing import TYPE_CHECKING
 
-from mixdistill.verifiers.nodes import Node, inverse
-from mixdistill.verifiers.tokens import GREEK, Unreadable
+from mixdistill.verifiers.nodes import NEGATIVE_ONE, Node, inverse, product
+from mixdistill.verifiers.tokens import FUNCTIONS, GREEK, INVERTIBLE, OPERATORS, Unreadable, known_command
 from mixdistill.verifiers.trees import kinds_in
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _OPENING, _CLOSING = frozenset({"(", "[", "{", r"\{"}), frozenset({")", "]", "}", r"\}"})
 _KINDS = {"sum": "addition", "prod": "multiplication", "int": "integral", "lim": "limit"}
+# Operations that may be written as functions.
+_OPERATION_ARGUMENTS = {"factorial": 1, "binomial": 2}
 _MOST_REPEATED = 40
 _ONE = Node("number", text="1")
 _DIFFERENTIAL = re.compile(r"d[A-Za-z]")
@@ -62,6 +64,8 @@ def read_derivative(parser: "Parser") -> Node | None:
     for _ in range(2):
         read_group(parser)
     body = Node("symbol", text=function) if function else parser.product()
+    if body.kind == "symbol" and body.text != variable:  # of an unknown function: a name of its own
+        return Node("symbol", text=f"d{order or ''} {body.text}/d {variable}")
     return Node("derivative", (body, Node("symbol", text=variable)), order or "1")
 
 
@@ -115,6 +119,43 @@ def read_root(parser: "Parser", name: str) -> Node:
         degree = parser.sum()
         parser.expect("]")
     return Node("power", (parser.argument(), inverse(degree)))
+
+
+def read_call(parser: "Parser", name: str) -> Node:
+    """The function whose name was just read, with its exponent, base and arguments."""
+    base: tuple[Node, ...] = ()
+    exponent: Node | None = None
+    while parser.peek() in ("_", "^", "**"):
+        if parser.next() == "_":
+            base = (parser.atom() if parser.peek()[:1].isdecimal() else parser.argument(),)
+        else:
+            exponent = parser.exponent()
+    if exponent is not None and name in INVERTIBLE and _is_minus_one(exponent):
+        name, exponent = f"a{name}", None
+    operands = (*_call_arguments(parser), *base)
+    if len(operands) == _OPERATION_ARGUMENTS.get(name):
+        call = Node(name, operands)
+    else:
+        call = Node("call", operands, name)
+    return call if exponent is None else Node("power", (call, exponent))
+
+
+def _call_arguments(parser: "Parser") -> tuple[Node, ...]:
+    if parser.peek() in ("(", "[", "{", r"\{"):
+        return parser.arguments()
+    factors = [parser.signed()]
+    while parser.starts_factor(parser.peek()) and not _begins_call(parser.peek()):
+        factors.append(parser.power())
+    return (product(factors),)
+
+
+def _begins_call(token: str) -> bool:
+    name = known_command(token) or ""
+    return token in ("(", "[") or name in OPERATORS or name in FUNCTIONS - {"sqrt"}
+
+
+def _is_minus_one(node: Node) -> bool:
+    return node == Node("product", (NEGATIVE_ONE, Node("number", text="1")))
 
 
 def read_accented(parser: "Parser", name: str) -> Node:

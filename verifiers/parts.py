@@ -18,18 +18,19 @@ from mixdistill.verifiers.equality import Equality, decided
 from mixdistill.verifiers.exact import exact_value
 from mixdistill.verifiers.latex import parse
 from mixdistill.verifiers.leniency import is_simplified
-from mixdistill.verifiers.nodes import Node
 from mixdistill.verifiers.notation import same_key
 from mixdistill.verifiers.relations import compare_relations
 from mixdistill.verifiers.sets import is_set, real_set
 from mixdistill.verifiers.shapes import MEMBER, RELATIONS, Shape, as_interval, assigned_name, shape
 from mixdistill.verifiers.tokens import Unreadable
-from mixdistill.verifiers.values import number_value
+from mixdistill.verifiers.trees import free_names
+from mixdistill.verifiers.values import compare_values
 
 # Sets and lists are compared each part with each: longer ones are compared as text alone.
 _MOST_PARTS = 60
 _DEEPEST = 6
 _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
+_TWO_DIGITS = re.compile(r"-?[1-9],\d")
 _COMMA, _POINT = re.compile(r"-?\d+,\d+"), re.compile(r"-?\d+\.\d+")
 
 
@@ -65,7 +66,7 @@ def compare_parts(wanted: str, stated: str, how: How, depth: int = 0) -> Equalit
         return _compare_values(wanted, stated, how)
     if depth > _DEEPEST:
         return None
-    decimal = _decimal_comma(wanted, stated)
+    decimal = None if how.leniency == "strict" else _decimal_comma(wanted, stated)
     if decimal is not None:
         return decimal
     if how.leniency != "strict" and (assigned_name(first) or _is_true(first)):
@@ -100,23 +101,22 @@ def _decimal_comma(wanted: str, stated: str) -> Equality | None:
     """Equality of 1,22 and 1.22, which half of the world writes for one another; None for anything else."""
     for comma, point in ((wanted, stated), (stated, wanted)):
         is_pair = _COMMA.fullmatch(comma) and _POINT.fullmatch(point)
-        if is_pair and Fraction(comma.replace(",", ".")) == Fraction(point):
+        is_list = comma is wanted and _TWO_DIGITS.fullmatch(comma)  # two numbers that a reference states
+        if is_pair and not is_list and Fraction(comma.replace(",", ".")) == Fraction(point):
             return Equality("correct", "number", "the numbers are equal, with a decimal comma")
     return None
 
 
 def _is_true(relation: Shape) -> bool:
     """Whether it is an equation between two equal numbers, which states the second, as in 2 + 3 = 5."""
-    values = (number_value(node) for node in map(_read, relation.parts)) if relation.kind == "=" else ()
-    known = [value for value in values if value is not None]
-    return len(known) == 2 and known[0].overlaps(known[1])
-
-
-def _read(text: str) -> Node:
+    if relation.kind != "=":
+        return False
     try:
-        return parse(text)
+        left, right = map(parse, relation.parts)
     except Unreadable:
-        return Node("symbol", text=text)
+        return False
+    decision = None if free_names(left) | free_names(right) else compare_values(left, right)
+    return decision is not None and decision.equal
 
 
 def _compare_collections(first: Shape, second: Shape, how: How, depth: int) -> Equality | None:

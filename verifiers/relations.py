@@ -20,6 +20,7 @@ from mixdistill.verifiers.trees import free_names
 from mixdistill.verifiers.values import constant_factor
 
 _FUNCTION = re.compile(r"([A-Za-z])\s?\(\s?([a-z])\s?\)")
+_BINDER = re.compile(r"\\(?:sum|prod|int|lim)(?![A-Za-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _SYMMETRIC = frozenset({"=", r"\ne"})
 _CompareSides = Callable[[tuple[str, ...], tuple[str, ...]], Equality | None]
@@ -54,6 +55,8 @@ def _with_argument_of(first: Shape, second: Shape) -> Shape:
     """The second definition of a function with the argument of the first: f(t) = t^2 is f(x) = x^2."""
     one, other = _FUNCTION.fullmatch(first.parts[0]), _FUNCTION.fullmatch(second.parts[0])
     if one is None or other is None or one.group(1) != other.group(1) or second.kind != "=":
+        return second
+    if _BINDER.search(second.parts[1]):
         return second
     if one.group(2) != other.group(2) and one.group(2) in _COMMAND.sub("", second.parts[1]):
         return second

@@ -7,6 +7,7 @@ compared here.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from mixdistill.verifiers.moments import moment
@@ -23,6 +24,8 @@ _THOUSANDS = re.compile(r"(?:(?<=[1-9])|(?<=\d\d)),(?=\d{3}(?!\d))")
 _MATRIX = re.compile(
     r"[(\[]?\s*\\begin\{([a-uw-z]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}\s*[)\]]?", re.DOTALL
 )
+_CASES = re.compile(r"\\begin\{cases\}((?:(?!\\begin).)*)\\end\{cases\}", re.DOTALL)
+_NOTHING = frozenset({"no solution", "no solutions", "no real solution", "no real solutions", "empty set"})
 _LETTERS = r"(?:[A-Z]+|[A-Za-z]|\\(?!frac|sqrt|pi(?![A-Za-z])|sin|cos|tan|log|ln)[A-Za-z]+\s?|\"[^\"]*\")"
 _SUB = r"(?:_\s?(?:\{[^{}]*\}|[A-Za-z0-9]))?'*"
 _ARGUMENT = r"(?:\(\s*[a-z](?:\s*,\s*[a-z])*\s*\))?"
@@ -32,6 +35,10 @@ _NAME = re.compile(
     rf"|\|{_LETTERS}\|"
     rf"|\\frac\s*\{{{_LETTERS}{_SUB}\}}\s*\{{{_LETTERS}{_SUB}\}}"
     rf"|{_LETTERS}{_SUB}\s*[:/]\s*{_LETTERS}{_SUB}"
+    r"|[A-Za-z]'?\s?\([^()=]{1,60}\)"  # P(A), f(2)
+    r"|[A-Za-z](?:\s?\+\s?[A-Za-z]){1,5}"  # m + n
+    r"|\\(?:sin|cos|tan|cot|sec|csc)\s?(?:[A-Za-z]|\\[a-z]{2,7})"
+    r"|\\frac\s?\{d[A-Za-z]\}\s?\{d[A-Za-z]\}|[A-Za-z]'"
 )
 _UNKNOWNS = frozenset("xyz")
 _UNION = re.compile(r"\\cup(?![A-Za-z])")
@@ -52,15 +59,19 @@ class Shape(NamedTuple):
     parts: tuple[str, ...]
 
 
+@lru_cache(maxsize=4096)
 def shape(text: str) -> Shape:
     r"""The outermost structure of tidy text.
 
     >>> shape("(1, 2]").kind, shape(r"\{1, 2\}").parts, shape("1,234").kind, shape("3, 4").kind
     ('(]', ('1', '2'), 'single', 'list')
     """
-    text = MEMBER.sub("", _strip_braces(text.strip()))
-    if text in (r"\emptyset", r"\{\}", r"\{ \}"):
+    text = MEMBER.sub("", _strip_braces(text.strip().removeprefix(r"\approx ")))
+    if text in (r"\emptyset", r"\{\}", r"\{ \}") or text.strip('" ').casefold() in _NOTHING:
         return Shape("set", ())
+    cases = _CASES.fullmatch(text)
+    if cases:
+        return Shape("list", tuple(row.strip(" ,;&.") for row in cases.group(1).split("\\\\") if row.strip()))
     matrix = _MATRIX.fullmatch(text)
     if matrix and text.count(r"\begin") == 1:
         rows = [row.split("&") for row in re.split(r"\\\\", matrix.group(2)) if row.strip()]
@@ -113,7 +124,7 @@ def as_interval(relation: Shape) -> Shape | None:
 
 
 def _relation(text: str) -> Shape | None:
-    """Two sides around one sign; of a chain of equalities, the first and the last side; what is exact in it."""
+    """Two sides around one sign; what a chain of equalities says of its names, or its ends; what is exact."""
     exact = next((text[: m.start()].rstrip() for m in outside(text, _APPROXIMATELY)), "")
     if exact and _NAME.fullmatch(exact) is None:
         return shape(exact)
@@ -123,7 +134,12 @@ def _relation(text: str) -> Shape | None:
     signs = [_RELATION_NAMES.get(sign, sign) for sign in _signs(text)]
     if len(sides) == 2:
         return Shape(signs[0], sides)
-    return Shape("=", (sides[0], sides[-1])) if set(signs) == {"="} else Shape(" ".join(signs), sides)
+    if set(signs) != {"="}:
+        return Shape(" ".join(signs), sides)
+    names = [side for side in sides if _NAME.fullmatch(side)]
+    value = next((side for side in reversed(sides) if side not in names), sides[-1])
+    given = tuple(f"{name} = {value}" for name in dict.fromkeys(names) if name != value)
+    return Shape("list", given) if len(given) > 1 else Shape("=", (sides[0], sides[-1]))
 
 
 def _plus_minus(text: str) -> Shape | None:

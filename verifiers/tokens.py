@@ -125,6 +125,12 @@ def split_word(word: str) -> list[str]:
     return tokens
 
 
+def known_command(token: str) -> str | None:
+    """The name behind a backslash, if it may begin a factor."""
+    name = token[1:] if token[:1] == "\\" else ""
+    return name if name in COMMANDS or name == "begin" else None
+
+
 def _command(token: str) -> str:
     name = token[1:]
     synonym = _SYNONYMS.get(name)

@@ -1,5 +1,7 @@
 """What stands in a tree: its free variables, its kinds of nodes, its numbers; and one form for many spellings."""
 
+import re
+
 from flint import fmpq
 
 from mixdistill.verifiers.exact import exact_value, rational
@@ -35,6 +37,12 @@ def free_names(node: Node) -> frozenset[str]:
             free_names(node.operands[0]) - {node.operands[1].text}, *map(free_names, node.operands[2:])
         )
     return names
+
+
+def is_indexed(name: str, index: str) -> bool:
+    """Whether the name has the index below it, as a_i has i, so that it changes with it."""
+    below = name.partition("_")[2]
+    return bool(below) and re.search(rf"(?<![A-Za-z]){re.escape(index)}(?![A-Za-z])", below) is not None
 
 
 def kinds_in(node: Node) -> frozenset[str]:

@@ -30,14 +30,17 @@ _SEED = 20240214
 _ENOUGH = 4
 # Scale and signs of the random points: near and far, on both sides of zero, so that |x - 5| and 5 - x, or
 # sqrt(x^2) and x, come apart; below one for the inverse functions.
-_SCALES = (
-    (1.0, (1, 1)), (1.0, (-1, -1)), (0.3, (1, 1)), (0.3, (-1, 1)), (1.0, (1, -1)), (10.0, (1, 1)),
-    (10.0, (-1, 1)), (100.0, (1, 1)), (100.0, (-1, -1)), (0.3, (-1, -1)), (3.0, (1, -1)), (30.0, (1, -1)),
+_ABOVE, _BELOW, _BOTH = (1,), (-1,), (1, -1)
+_SCALES: tuple[tuple[float, tuple[int, ...]], ...] = (
+    (1.0, _ABOVE), (1.0, _BELOW), (0.3, _ABOVE), (0.3, _BOTH), (1.0, _BOTH), (10.0, _ABOVE), (10.0, _BOTH),
+    (100.0, _ABOVE), (100.0, _BELOW), (0.3, _BELOW), (3.0, _BOTH), (30.0, _BOTH), (1.0, _BOTH), (3.0, _BOTH),
 )  # fmt: skip
 _FAR_SCALES = tuple(
-    (10.0**power, signs) for power in (3, 4, 5, 6, 7) for signs in ((1, 1), (-1, -1), (1, -1), (-1, 1))
+    (10.0**power, signs) for power in (3, 4, 5, 6, 7) for signs in (_ABOVE, _BELOW, _BOTH, _BOTH, _BOTH)
 )
 _WHOLE_NUMBERS = (2, 3, 5, 8, 12, 17)
+_COMMON = frozenset({"gcd", "lcm"})
+_FACTORS, _N_WHOLE_POINTS = (1, 2, 3, 4, 5, 6, 7, 12), 24
 _PIECEWISE = frozenset({"abs", "floor", "ceil", "max", "min", "sgn"})
 _LOCK = threading.Lock()
 
@@ -110,6 +113,8 @@ def _compare_balls(first: Node, second: Node) -> Decision | None:
         stages.append((arb, [*_points(names), *(_points_of_bends(names, literals) if bends else ())]))
         if names:
             stages.append((arb, [dict.fromkeys(names, fmpq(n)) for n in _WHOLE_NUMBERS]))
+        if (one | other) & _COMMON:
+            stages = [(arb, list(_whole_points(names)))]
     stages.append((acb, list(_points(names))))
     for unit, points in stages:
         verdict = _agree(first, second, unit, points)
@@ -183,7 +188,7 @@ def _is_finite(value: Ball) -> bool:
     return bool(value.is_finite())
 
 
-def _points(names: Sequence[str], scales: Sequence[tuple[float, tuple[int, int]]] = _SCALES) -> Iterator[Point]:
+def _points(names: Sequence[str], scales: Sequence[tuple[float, tuple[int, ...]]] = _SCALES) -> Iterator[Point]:
     """Values for all names, the same in every run; one empty point where there are no names."""
     if not names:
         yield {}
@@ -191,9 +196,15 @@ def _points(names: Sequence[str], scales: Sequence[tuple[float, tuple[int, int]]
     draw = random.Random(_SEED)
     for scale, signs in scales:
         yield {
-            name: fmpq(int(scale * draw.randint(301, 2_999)) or 1, 1_000) * signs[at % 2]
-            for at, name in enumerate(names)
+            name: fmpq(int(scale * draw.randint(301, 2_999)) or 1, 1_000) * draw.choice(signs) for name in names
         }
+
+
+def _whole_points(names: Sequence[str]) -> Iterator[Point]:
+    """Whole numbers for all names, many of which have factors in common."""
+    draw = random.Random(_SEED)
+    for _ in range(_N_WHOLE_POINTS if names else 1):
+        yield {name: fmpq(draw.choice(_FACTORS) * draw.choice(_FACTORS)) for name in names}
 
 
 def _points_of_bends(names: Sequence[str], literals: Sequence[fmpq]) -> Iterator[Point]:

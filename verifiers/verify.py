@@ -8,7 +8,6 @@ read is `unscored`, a comparison that took too long is `timeout`; neither says a
 
 import atexit
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -20,11 +19,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from mixdistill.records import AnswerType, Leniency, Status
-from mixdistill.verifiers.answer_types import compare_choice, compare_number, compare_text
+from mixdistill.verifiers.answer_types import compare_choice, compare_math, compare_number, compare_text
 from mixdistill.verifiers.answers import WEAK_RULES, FoundAnswer, find_answer, find_reference
 from mixdistill.verifiers.code import find_code, run_tests
 from mixdistill.verifiers.equality import Equality
-from mixdistill.verifiers.equivalence import compare_quickly, compare_symbolically, prepare
+from mixdistill.verifiers.equivalence import compare_symbolically, prepare
 from mixdistill.verifiers.grading import (
     ChoiceGrading,
     CodeGrading,
@@ -33,7 +32,6 @@ from mixdistill.verifiers.grading import (
     TextGrading,
     read_grading,
 )
-from mixdistill.verifiers.options import read_options
 from mixdistill.verifiers.workers import CallFailed, Timed, WorkerDied, Workers
 
 # Cases that cross a process border together: few enough to share out, and so many that the parent seldom takes a
@@ -47,7 +45,6 @@ _REMEMBERED = 50_000
 _CLOSED_RULES = frozenset({"boxed", "answer_tag", "code_block", "given"})
 # Starting and ending a sandbox, beside the limit of the tests in it.
 _SANDBOX_SECONDS = 5.0
-_ASKS_FOR_PERCENT = re.compile(r"percent|%", re.IGNORECASE)
 # A reason is one line for a person; longer answers are shown in part.
 _SHOWN_CHARACTERS = 80
 # A named tuple without its name, which crosses a process border in half the time.
@@ -278,7 +275,7 @@ def _find(case: Case) -> FoundAnswer | None:
 def _compare(case: Case, reference: str, answer: str, leniency: Leniency) -> Equality | None:
     """Equality by the way of the answer type; None if it takes a worker."""
     if case.answer_type == "math":
-        return _compare_math(reference, answer, case.problem, leniency)
+        return compare_math(reference, answer, case.problem, leniency)
     grading = read_grading(case.answer_type, case.grading, case.problem)
     if isinstance(grading, str):
         return Equality("unscored", "grading", grading)
@@ -289,29 +286,6 @@ def _compare(case: Case, reference: str, answer: str, leniency: Leniency) -> Equ
     if isinstance(grading, TextGrading):
         return compare_text(reference, answer, allowed=grading.allowed)
     return None
-
-
-def _compare_math(reference: str, answer: str, problem: str, leniency: Leniency) -> Equality | None:
-    """Equality of formulas; of options that the problem lists; of 10% and 10 where it asks for a percentage."""
-    equality = compare_quickly(reference, answer, leniency)
-    if equality is None or equality.status == "correct":
-        return equality
-    options = read_options(problem)
-    chosen = compare_choice(reference, answer, options=options) if options else equality
-    if chosen.status == "correct":
-        return chosen
-    if ("%" in reference) == ("%" in answer):
-        return equality
-    if leniency == "strict" or not _ASKS_FOR_PERCENT.search(problem):
-        return equality
-    bare = compare_quickly(_without_percent(reference), _without_percent(answer), leniency)
-    if bare is None or bare.status != "correct":
-        return equality
-    return Equality("correct", bare.method, f"{bare.reason}; the problem asks for a percentage")
-
-
-def _without_percent(text: str) -> str:
-    return text.replace(r"\%", "").replace("%", "")
 
 
 def decide(
