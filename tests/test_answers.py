@@ -69,7 +69,9 @@ def _steps(text: str, problem: str = "What is it? " * 10) -> int:
      "*", "<answer>", "}", "<think>", "<|im_end|>", "[asy]", "```output\n5\n```\n", "#### 5\n",
      "so equals ", "答案是",
      r"\begin{align}", "1 or ", "5x ", "<scratchpad>", "Answer: ", "the answer: 5 ", "(B) ", "so B or C. ",
-     r"\boxed{} ", r"\boxed{\pi} \approx \boxed{3} ", r"\boxed{5}. That is wrong. ", "答：一共有", "#### 5 "],
+     r"\boxed{} ", r"\boxed{\pi} \approx \boxed{3} ", r"\boxed{5}. That is wrong. ", "答：一共有", "#### 5 ",
+     "The answer is 5. No, 6. ", "Some say the answer is 5. ", "The answer is 5, which is false. ",
+     r"\boxed{5}. Actually the answer is 6. ", "wait, no, it should be 6 "],
     ids=repr,
 )  # fmt: skip
 def test_twice_the_text_is_at_most_twice_the_work(piece: str) -> None:

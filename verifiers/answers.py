@@ -22,8 +22,10 @@ from mixdistill.verifiers.boxes import (
     read_boxes,
     taken_back_until,
 )
+from mixdistill.verifiers.corrections import own_words, revised_value
 from mixdistill.verifiers.formulas import NUMBER, PERCENT_BEHIND, last_member, trim
 from mixdistill.verifiers.guesses import guess
+from mixdistill.verifiers.notation import restored
 from mixdistill.verifiers.options import read_options
 
 WEAK_RULES = frozenset(
@@ -52,20 +54,11 @@ _TURN_END = re.compile(
 )
 _NEXT_QUESTION = re.compile(r"\n[#* ]{0,6}(?:Problem|Question|Q|Human|User|Instruction)[* ]{0,3}:")
 _MARK = re.compile(r"\\boxed|####|answer[*_]{0,3}(?: is|\s?:)|(?:^|\n)A:", re.IGNORECASE)
-# Escapes of JSON and Python that ate the first letter of a command.
-_EATEN = {
-    "\\\x0crac": r"\frac",
-    "\x08oxed": r"\boxed",
-    "\x0cbox": r"\fbox",
-    "\x0crac": r"\frac",
-    "\x08egin": r"\begin",
-}
 _MAY_HOLD_MORE = re.compile(r"boxed|\\f?(?:rame)?box|answer|####|答|\x08|\x0c", re.IGNORECASE)
 
 # One letter alone, whatever is around it.
 _MAY_BE_LETTER = re.compile(r"(?:\\[a-z]{2,6}\s?\{|\W){0,9}[^\W\d_](?![^\W\d_])")
 _SAYS_SOMETHING = re.compile(r"[\w\\∅∞]")
-
 
 # No model writes more than this (a quarter of a million tokens); the end is where an answer stands.
 _LONGEST_READ = 1_000_000
@@ -95,7 +88,7 @@ def find_answer(response: str, problem: str = "") -> FoundAnswer | None:
             text = text.replace(question, "\n")
     found = _by_marks(text, problem)
     if found is None and not has_box(text):
-        guessed = guess(text, problem, read_options(problem))
+        guessed = guess(own_words(text, problem), problem, read_options(problem))
         found = None if guessed is None or not _is_stated(guessed.answer) else FoundAnswer(*guessed)
     if found is not None and _MAY_BE_LETTER.match(found.answer) and (options := read_options(problem)):
         found = found._replace(answer=as_letter(found.answer, options))
@@ -152,9 +145,7 @@ def _spoken(text: str) -> str:
     """What is said within the first turn, without the damage that escapes do."""
     if "<|" in text or "</s" in text or "<e" in text:
         text = _first_turn(text)
-    if "\x08" in text or "\x0c" in text:
-        for eaten, command in _EATEN.items():
-            text = text.replace(eaten, command)
+    text = restored(text)
     following = _NEXT_QUESTION.search(text, 1)
     if following is not None and _MARK.search(text, 0, following.start()):
         text = text[: following.start()]
@@ -176,10 +167,13 @@ def _by_marks(text: str, problem: str, *, in_reference: bool = False) -> FoundAn
     if boxes is not None and boxes.found and not boxes.is_cut:
         behind = None if in_reference else taken_back_until(boxes.found[-1], text)
         if behind is not None:
-            return _by_marks(text[behind:], problem)
+            last = boxes.found[-1]
+            revised = revised_value(last.content, text[last.end :])
+            return _by_marks(text[behind:], problem) or (FoundAnswer(revised, "answer_is") if revised else None)
         boxed = answer_of(boxes.found, text, in_reference=in_reference)
         if boxed is not None:
             return _by_box(last_member(boxed) if _is_chain(boxed) else boxed, text[boxes.found[-1].end :], problem)
+    text = text if in_reference else own_words(text, problem)
     problem = problem if "nswer" in problem else ""
     for rule, find in _RULES.items():
         answer = find(text, problem)
@@ -193,6 +187,9 @@ def _by_box(boxed: str, behind: str, problem: str) -> FoundAnswer:
         answer = _RULES[rule](behind, problem)
         if answer is not None and _is_stated(answer) and NUMBER.match(answer):
             return FoundAnswer(answer, rule)
+    revised = revised_value(boxed, behind)
+    if revised is not None:
+        return FoundAnswer(revised, "answer_is")
     if PERCENT_BEHIND.match(behind) and NUMBER.fullmatch(boxed.strip("$ ")) and "%" not in boxed:
         boxed += r" (\%)"  # whether it is meant or not, the comparison takes both
     return FoundAnswer(boxed, "boxed")

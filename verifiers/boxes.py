@@ -64,6 +64,8 @@ _STANDS = re.compile(
     r"\b(?:is|was|be|seems|looks) (?:\w{1,10} )?(?:correct|right|fine)\b|after all\b|\bstands\b|\bconfirm",
     re.IGNORECASE,
 )
+# Before a value that is not, or no longer, stated.
+_NO_MORE = re.compile(r"(?:\bnot|n['’]t|≠|instead of|\bthan|\bI (?:said|wrote|had|got|gave))[\s$:*]{0,5}$")
 # An instruction, and no box.
 _FORM = re.compile(r"\b(?:in|into|within|inside|using|with)\s(?:(?:a|the)\s)?[$`*\\(\s]{0,9}$", re.IGNORECASE)
 _ALTERNATIVE = re.compile(
@@ -149,7 +151,15 @@ def taken_back_until(box: Box, text: str) -> int | None:
     if match is None or _SAYS_NO.search(box.content):
         return None
     behind = text[match.end() :]
-    return None if _STANDS.search(behind[-_READ_CHARACTERS:]) or box.content in behind else match.end()
+    stands = _STANDS.search(behind[-_READ_CHARACTERS:]) or is_repeated(box.content, behind)
+    return None if stands else match.end()
+
+
+def is_repeated(content: str, behind: str) -> bool:
+    """Whether the text has the content as a whole, not as what it is not or was before."""
+    whole = re.compile(rf"(?<![\w.]){re.escape(content)}(?!\w|[.,]\d)")
+    before = (behind[max(0, at.start() - 30) : at.start()] for at in whole.finditer(behind))
+    return not all(map(_NO_MORE.search, before))
 
 
 def answer_of(boxes: list[Box], text: str, *, in_reference: bool = False) -> str | None:

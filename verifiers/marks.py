@@ -104,9 +104,17 @@ _ENDING = re.compile(r"\s?(?:です|である|となります|になります|�
 _WORDS = re.compile(r"(?<![\\A-Za-z{])[^\W\d_]{2,}")
 _AMOUNT = re.compile(r"[$€£¥]\s?\d[\d.,]{0,30}(?<!,)|(?<![\w.,])\d[\d.,]{0,30}\s?[$€£¥]")
 _VALUE = re.compile(NUMBER.pattern + r"|\$[^$\n]{1,300}\$|\\\([^\n]{1,300}?\\\)")
+# Behind the sentence: a word that corrects it, and a value; or that it is wrong.
+_INSTEAD = r"[.!,:;…\s-]{0,5}[^.\n]{0,80}(?:\d|\\[a-z]|(?-i:\b[B-HJ]|\bA(?=[.)]|$))(?![\w'’]))"
 _CORRECTED = re.compile(
-    r"\b(?:wait|oops|actually|correction|scratch that|no,|hmm)\b[^.\n]{0,80}\d"
-    r"|\b(?:that|this|which) (?:is|was) (?:wrong|incorrect)\b",
+    r"\b(?:wait|oops|actually|correction|scratch that|sorry|I mean|or rather|nope|not quite|hmm"
+    rf"|no(?=[,:!—–]|\.\.|\swait))\b{_INSTEAD}"
+    r"|\b(?:that|this|which)(?: is| was|['’]s) (?:wrong|incorrect|not (?:right|correct))\b",
+    re.IGNORECASE,
+)
+_CORRECTED_INSIDE = re.compile(
+    r"[,;:…—–(-]\s{0,3}(?:no[,\s]{1,2}wait|no(?=,)|wait|oops|sorry|scratch that|I mean|or rather|correction)\b"
+    + _INSTEAD,
     re.IGNORECASE,
 )
 
@@ -161,7 +169,7 @@ def after_equals(text: str) -> str | None:
         return None
     behind = text[-300:][last.end() :]
     end = _SENTENCE_END.search(behind)
-    return _statement(behind) if end is None or not behind[end.end() :].strip() else None
+    return statement(behind) if end is None or not behind[end.end() :].strip() else None
 
 
 def after_hashes_line(text: str) -> str | None:
@@ -182,13 +190,14 @@ def _after_last(mark: re.Pattern[str], text: str, problem: str) -> str | None:
             last = match
     if last is None:
         return None
-    answer = _statement(text[last.end() : last.end() + 3 * ANSWER_CHARACTERS])
+    answer = statement(text[last.end() : last.end() + 3 * ANSWER_CHARACTERS])
     # "The answer is positive" is said on the way to the answer.
     is_on_the_way = answer is not None and answer.islower() and answer.isalpha() and len(answer) > 1
     return None if is_on_the_way and len(text) - last.end() > _END_CHARACTERS else answer
 
 
-def _statement(behind: str) -> str | None:
+def statement(behind: str) -> str | None:
+    """The value that the text begins by stating; None if it is denied or corrected at once."""
     bullets = _BULLETS.match(behind)
     if bullets is not None:
         return ", ".join(trim(line.strip()[1:]) for line in bullets.group(1).splitlines())
@@ -210,6 +219,8 @@ def _statement(behind: str) -> str | None:
     end = _SENTENCE_END.search(behind)
     sentence = behind if end is None else behind[: end.start()]
     if end is not None and _CORRECTED.search(behind, end.start(), end.start() + 200):
+        return None
+    if _CORRECTED_INSIDE.search(sentence, 0, 400):
         return None
     if _VALUE.match(sentence) is None:
         sentence = _IS_OR_ARE.split(sentence)[-1]
