@@ -131,6 +131,7 @@ def test_options_are_read_out_of_the_problem(problem: str, options: dict[str, st
         ("100", "101", 1.0, 0.0, "correct", "the numbers differ by no more than the tolerance"),
         ("0.5", r"x = \frac{1}{2}", None, None, "correct", "the numbers are equal"),
         ("6.02e23", r"6.02 \times 10^{23}", None, None, "correct", "the numbers are equal"),
+        (r"1\text{ m}", "101 cm", 0.01, None, "correct", "the numbers differ by no more than the tolerance"),
         ("5 cm", "5 kg", 1.0, None, "incorrect", "the units cm and kg differ"),
         ("5", "about five", 1.0, None, "incorrect", "the answer is words, the reference a number"),
         ("5", "nan", 1.0, None, "incorrect", "the answer is words, the reference a number"),

@@ -11,11 +11,11 @@ from fractions import Fraction
 
 from mixdistill.records import Leniency
 from mixdistill.verifiers.equality import Equality
-from mixdistill.verifiers.equivalence import compare_quickly
+from mixdistill.verifiers.equivalence import compare_quickly, too_long
 from mixdistill.verifiers.notation import LONGEST_ANSWER, choice_letter, is_words, tidy
 from mixdistill.verifiers.options import read_options
 from mixdistill.verifiers.quantities import Quantity, quantity
-from mixdistill.verifiers.units import units_differ
+from mixdistill.verifiers.units import conversion, units_differ
 
 _ASKS_FOR_PERCENT = re.compile(r"percent|%", re.IGNORECASE)
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|emph|boxed)\s*\{([^{}]*)\}")
@@ -45,7 +45,7 @@ def compare_choice(reference: str, answer: str, *, options: Mapping[str, str]) -
     'the letter B and the text of option A contradict one another'
     """
     if len(reference) > LONGEST_ANSWER or len(answer) > LONGEST_ANSWER:
-        return _too_long(reference)
+        return too_long(reference)
     wanted = _choose(_bare(reference), options, is_reference=True)
     if isinstance(wanted, str):
         return Equality("unscored", "choice", f"the reference names no choice: {wanted}")
@@ -113,7 +113,7 @@ def compare_number(reference: str, answer: str, *, absolute: float | None, relat
     'correct'
     """
     if len(reference) > LONGEST_ANSWER or len(answer) > LONGEST_ANSWER:
-        return _too_long(reference)
+        return too_long(reference)
     wanted, stated = _number(reference), _number(answer)
     if wanted is None:
         return Equality("unscored", "number", "the reference is not a number")
@@ -121,9 +121,10 @@ def compare_number(reference: str, answer: str, *, absolute: float | None, relat
         return Equality("incorrect", "number", "the answer is words, the reference a number")
     if stated is None:
         return Equality("unparsable", "number", "the answer is not a number")
-    if units_differ(wanted.unit, stated.unit):
+    ratio = conversion(wanted.unit, stated.unit)
+    if ratio is None and units_differ(wanted.unit, stated.unit):
         return Equality("incorrect", "unit", f"the units {wanted.unit} and {stated.unit} differ")
-    difference = abs(wanted.number - stated.number)
+    difference = abs(wanted.number - stated.number * (1 if ratio is None else ratio))
     if difference == 0:
         return Equality("correct", "number", "the numbers are equal")
     allowed = max(_exact(absolute), _exact(relative) * abs(wanted.number))
@@ -155,13 +156,6 @@ def unwrap_text(text: str) -> str:
     for _ in range(3):  # as deep as they are nested in practice
         text = _WRAPPED.sub(r" \1 ", text)
     return " ".join(text.replace("$", " ").replace("\\ ", " ").replace("~", " ").split())
-
-
-def _too_long(reference: str) -> Equality:
-    reason = f"is longer than {LONGEST_ANSWER} characters, too long to be read as an answer"
-    if len(reference) > LONGEST_ANSWER:
-        return Equality("unscored", "text", f"the reference {reason}")
-    return Equality("unparsable", "text", f"the answer {reason}")
 
 
 def _bare(text: str) -> str:

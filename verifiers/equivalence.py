@@ -76,6 +76,11 @@ def prepare() -> None:
 def _compare_long(reference: str, answer: str) -> Equality:
     if " ".join(reference.split()) == " ".join(answer.split()):
         return Equality("correct", "text", "the texts are the same")
+    return too_long(reference)
+
+
+def too_long(reference: str) -> Equality:
+    """What is said of a reference and an answer of which one is longer than LONGEST_ANSWER."""
     reason = f"is longer than {LONGEST_ANSWER} characters, too long to be read as an answer"
     if len(reference) > LONGEST_ANSWER:
         return Equality("unscored", "text", f"the reference {reason}")

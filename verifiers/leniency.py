@@ -4,51 +4,44 @@ Goes in: two sides and `strict`, `default` or `lenient`. Comes out: whether a di
 
 | rule | strict | default | lenient |
 |---|---|---|---|
-| decimal for a fraction that it equals, 0.5 for 1/2 | yes | yes | yes |
+| decimal for a fraction that it equals, 0.5 for 1/2; 50% for 0.5; 1,22 for 1.22 | yes | yes | yes |
 | reference `1/3` or `\pi`, answer a decimal with its digits | no | ten digits or more | three or more |
 | reference a decimal, answer an exact value that rounds to it | no | three digits or more | two or more |
 | reference a decimal, answer a longer decimal that rounds to it | no | no | three digits or more |
 | a unit on one side only; `x =` on one side only | no | yes | yes |
 | a list in another order; 2, 1 for 1, 2 (never a tuple, always a set) | no | yes | yes |
 | arithmetic left to do: 2/4 or 1 - 1/2 for 1/2, \sqrt{8} for 2\sqrt{2} | no | yes | yes |
-| another unit for the same length, weight, time: 1 m for 100 cm | no | yes | yes |
-| units that contradict one another | no | no | no |
+| another unit for the same length, weight, money: 1 m for 100 cm | no | yes | yes |
+| two nouns that are no units of measurement: 5 apples for 5 oranges | yes | yes | yes |
+| units that contradict one another: cm and kg, units^2 and units^3, north and south, % and cm | no | no | no |
 | 50 for 50% | no | no | yes |
+| 50 for 50 (%), a percent sign that stands apart | no | yes | yes |
+| 50% or 0.5 for 50 (%) | yes | yes | yes |
 
-A whole number is never a rounding: 101 is not 100, and 100 is not 99.99, in any setting.
+Digits count as they are written: 16.7% has three, and is 0.167. Rounding looks behind units, money and percent
+signs. A whole number is never a rounding: 101 is not 100, and 100 is not 99.99, in any setting.
 """
 
 import re
 from fractions import Fraction
 from math import gcd
-from typing import NamedTuple
 
 from flint import fmpq, fmpz
 
 from mixdistill.records import Leniency
-from mixdistill.verifiers.equality import Equality, decided
+from mixdistill.verifiers.equality import Equality
 from mixdistill.verifiers.exact import exact_value
 from mixdistill.verifiers.latex import parse
 from mixdistill.verifiers.nodes import Node
+from mixdistill.verifiers.numerals import Digits
 from mixdistill.verifiers.quantities import MAYBE_PERCENT, Quantity, quantity
 from mixdistill.verifiers.tokens import Unreadable
-from mixdistill.verifiers.units import unit_factor, units_differ
+from mixdistill.verifiers.units import conversion, unit_factor, units_differ
 from mixdistill.verifiers.values import number_value
 
 # Significant digits that a rounded decimal must state: where it is the answer, the reference, or both.
 _DIGITS: dict[str, tuple[int, int, int]] = {"default": (10, 3, 99), "lenient": (3, 2, 3)}
 _FRACTION = re.compile(r"\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|(\d+)\s*/\s*(\d+)")
-_POWER = (
-    r"(?:\s?(?:\\times|\\cdot|\*)\s?10\s?\^\s?(?:\{\s?([+-]?\d{1,3})\s?\}|([+-]?\d{1,3}))|[eE]([+-]?\d{1,3}))?"
-)
-_DECIMAL = re.compile(rf"([+-]?)(\d*)\.(\d+){_POWER}")
-
-
-class _Decimal(NamedTuple):
-    value: Fraction
-    places: int
-    "Of its last digit: 2 for 0.25, -3 for 1.5e4."
-    significant: int
 
 
 def compare_quantities(
@@ -56,45 +49,69 @@ def compare_quantities(
 ) -> Equality:
     """Equality of two exact numbers with units."""
     if MAYBE_PERCENT in (wanted.unit, stated.unit):
-        return _compare_percents(wanted, stated)
-    factor, other_factor = unit_factor(wanted.unit), unit_factor(stated.unit)
-    convertible = factor is not None and other_factor is not None and factor.measures == other_factor.measures
-    if units_differ(wanted.unit, stated.unit) and (leniency == "strict" or not convertible):
-        return Equality("incorrect", "unit", f"the units {wanted.unit} and {stated.unit} differ")
+        return _compare_percents(wanted, stated, reference, answer, leniency)
+    ratio = conversion(wanted.unit, stated.unit)
+    differ = units_differ(wanted.unit, stated.unit) or _is_percent_of_unit(wanted, stated, reference, answer)
+    if differ and (leniency == "strict" or ratio is None or ratio == 1):
+        named = [q.unit or "percent" for q in (wanted, stated)]
+        return Equality("incorrect", "unit", f"the units {named[0]} and {named[1]} differ")
+    if ratio is None and not (wanted.is_certain and stated.is_certain):
+        return Equality("incorrect", "numeric", "letters that may be variables stand on one side only")
     if leniency == "strict" and bool(wanted.unit) != bool(stated.unit):
         return Equality("incorrect", "unit", f"a unit ({wanted.unit or stated.unit}) stands on one side only")
+    stated = _scaled(stated, ratio or Fraction(1))
     number, other = wanted.number, stated.number
-    if convertible and factor is not None and other_factor is not None:
-        number, other = number * factor.factor, other * other_factor.factor
     if number == other:
         return Equality("correct", "number", "the numbers are equal")
     if leniency == "lenient" and ("%" in reference) != ("%" in answer) and number in (100 * other, other / 100):
         return Equality("correct", "number", "the numbers are equal but for the percent sign")
-    if _rounds(_decimal(reference), _decimal(answer), wanted.number, stated.number, leniency):
+    if _rounds(wanted, stated, leniency):
         return Equality("correct", "rounding", "one is the other, rounded to the digits that it states")
     return Equality("incorrect", "number", "the numbers differ")
 
 
-def _compare_percents(wanted: Quantity, stated: Quantity) -> Equality:
-    """Equality of two numbers, of which one or both may be meant as percents."""
-    meant = {q.number / part for q in (wanted,) for part in ((1, 100) if q.unit == MAYBE_PERCENT else (1,))}
-    same = meant & {stated.number / part for part in ((1, 100) if stated.unit == MAYBE_PERCENT else (1,))}
-    return decided(bool(same), "number", "the numbers are equal, as percents or without", "the numbers differ")
+def _compare_percents(
+    wanted: Quantity, stated: Quantity, reference: str, answer: str, leniency: Leniency
+) -> Equality:
+    """Equality of two numbers, of which one or both may be meant as percents; as such alone if strict."""
+    unit = next((q.unit for q in (wanted, stated) if q.unit not in ("", MAYBE_PERCENT)), "")
+    if unit:
+        return Equality("incorrect", "unit", f"a percentage is no number of {unit}")
+    reference, answer = reference.removesuffix(MAYBE_PERCENT), answer.removesuffix(MAYBE_PERCENT)
+    equality = Equality("incorrect", "number", "the numbers differ")
+    for part in (Fraction(1, 100),) if leniency == "strict" else (Fraction(1, 100), Fraction(1)):
+        one, other = (_scaled(q._replace(unit=""), part if q.unit else Fraction(1)) for q in (wanted, stated))
+        equality = compare_quantities(one, other, reference, answer, leniency)
+        if equality.status == "correct":
+            return equality
+    return equality
+
+
+def _is_percent_of_unit(wanted: Quantity, stated: Quantity, reference: str, answer: str) -> bool:
+    """Whether one side is a percentage and the other has a unit of measurement, such as 50% and 0.5 cm."""
+    is_percent = {"%" in reference: wanted, "%" in answer: stated}
+    return len(is_percent) == 2 and not is_percent[True].unit and unit_factor(is_percent[False].unit) is not None
+
+
+def _scaled(number: Quantity, factor: Fraction) -> Quantity:
+    digits = number.digits and number.digits._replace(step=number.digits.step * factor)
+    return number._replace(number=number.number * factor, digits=digits)
 
 
 def is_rounding_of(reference: str, answer: str, first: Node, second: Node, leniency: Leniency) -> bool:
     """Whether one side is a decimal, and the other an exact value that rounds to it."""
-    decimal, other = _decimal(reference), _decimal(answer)
-    if leniency == "strict" or (decimal is None) == (other is None):
+    wanted, stated = quantity(reference), quantity(answer)
+    decimals = [q for q in (wanted, stated) if q is not None and q.digits is not None]
+    if leniency == "strict" or len(decimals) != 1:
         return False
-    exact = number_value(second if decimal is not None else first)
+    exact = number_value(second if decimals[0] is wanted else first)
     if exact is None:
         return False
     mantissa, exponent = exact.mid().man_exp()
     if abs(int(exponent)) > 10_000:
         return False
-    value = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
-    return _rounds(decimal, other, value, value, leniency)
+    value = Quantity(Fraction(int(mantissa)) * Fraction(2) ** int(exponent), "")
+    return _rounds(*((wanted, value) if decimals[0] is wanted else (value, decimals[0])), leniency)
 
 
 def is_simplified(text: str) -> bool:
@@ -130,25 +147,28 @@ def _has_root(base: fmpq, degree: int) -> bool:
     return degree > 1 and small and any(e >= degree for n in (base.p, base.q) for _, e in abs(fmpz(n)).factor())
 
 
-def _rounds(
-    decimal: _Decimal | None, other: _Decimal | None, number: Fraction, stated: Fraction, leniency: Leniency
-) -> bool:
+def _rounds(wanted: Quantity, stated: Quantity, leniency: Leniency) -> bool:
     if leniency == "strict":
         return False
     in_answer, in_reference, in_both = _DIGITS[leniency]
-    if decimal is None and other is not None:
-        return other.significant >= in_answer and not _terminates(number) and _is_near(other, number)
-    if decimal is not None and other is None:
-        return decimal.significant >= in_reference and not _terminates(stated) and _is_near(decimal, stated)
-    if decimal is not None and other is not None:
-        return in_both <= decimal.significant < other.significant and _is_near(decimal, stated)
+    if wanted.digits is None and stated.digits is not None:
+        return stated.digits.significant >= in_answer and _is_rounded(wanted, stated, stated.digits)
+    if wanted.digits is not None and stated.digits is None:
+        return wanted.digits.significant >= in_reference and _is_rounded(stated, wanted, wanted.digits)
+    if wanted.digits is not None and stated.digits is not None:
+        is_longer = in_both <= wanted.digits.significant < stated.digits.significant
+        return is_longer and _is_near(stated, wanted, wanted.digits)
     return False
 
 
-def _is_near(decimal: _Decimal, exact: Fraction) -> bool:
+def _is_rounded(exact: Quantity, decimal: Quantity, digits: Digits) -> bool:
+    return not _terminates(exact.number) and _is_near(exact, decimal, digits)
+
+
+def _is_near(exact: Quantity, decimal: Quantity, digits: Digits) -> bool:
     """Whether the value rounds to the decimal, or is cut to it where that states many digits."""
-    gap = abs(exact - decimal.value) * Fraction(10) ** decimal.places
-    return gap <= Fraction(1, 2) or (decimal.significant >= 10 and gap < 1)
+    gap = abs(exact.number - decimal.number) / abs(digits.step)
+    return gap <= Fraction(1, 2) or (digits.significant >= 10 and gap < 1)
 
 
 def _terminates(number: Fraction) -> bool:
@@ -158,13 +178,3 @@ def _terminates(number: Fraction) -> bool:
         while denominator % prime == 0 and denominator > 1:
             denominator //= prime
     return denominator == 1 and number.denominator < 10**12
-
-
-def _decimal(text: str) -> _Decimal | None:
-    match = _DECIMAL.fullmatch(text.strip().rstrip("%").strip())
-    if match is None:
-        return None
-    sign, whole, part, *powers = match.groups()
-    power = int(next((p for p in powers if p), 0))
-    value = Fraction(f"{sign}{whole or 0}.{part}") * Fraction(10) ** power
-    return _Decimal(value, len(part) - power, len((whole + part).lstrip("0")))
