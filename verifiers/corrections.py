@@ -13,6 +13,8 @@ from mixdistill.verifiers.formulas import NUMBER, last_member, trim
 
 # No attribution is longer than this.
 _CLAUSE_CHARACTERS = 64
+# What is further from the end says nothing that counts.
+_LAST_CHARACTERS = 20_000
 # Before "answer is": whose it is, where it is not the writer's own.
 _NOT_OWN = re.compile(
     r"\b(?:(?:some|others?|someone|somebody|people|many|most|few|one|you|they|he|she|students?|pupils?|friends?"
@@ -113,7 +115,7 @@ def own_words(text: str, problem: str) -> str:
         return text
     asks_for_wrong, asks_for_others = _ASKS_FOR_WRONG.search(problem), _ASKS_FOR_OTHERS.search(problem)
     kept, begin = [], 0
-    for mark in marks.ANSWER_IS.finditer(text):
+    for mark in marks.ANSWER_IS.finditer(text, max(0, len(text) - _LAST_CHARACTERS)):
         whose = None
         if _MAY_DISOWN.search(text, max(begin, mark.start() - 40), mark.start()):
             whose = _NOT_OWN.search(text, max(begin, mark.start() - _CLAUSE_CHARACTERS), mark.start())
