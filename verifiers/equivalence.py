@@ -93,7 +93,7 @@ def _compare_single_quickly(wanted: str, stated: str, leniency: Leniency) -> Equ
         return decided(time == stated_time, "moment", "it is the same date or time", "the dates or times differ")
     based, stated_based = read_based(wanted), read_based(stated)
     if based is not None or stated_based is not None:
-        return _compare_based(based, stated_based, wanted, stated)
+        return _compare_based(based, stated_based, (wanted, stated), leniency)
     number, stated_number = quantity(wanted), quantity(stated)
     if number is not None and stated_number is None:
         stated_number = quantity(stated, letters=True)
@@ -111,22 +111,20 @@ def _compare_single_quickly(wanted: str, stated: str, leniency: Leniency) -> Equ
     return _compare_trees(wanted, stated, leniency)
 
 
-def _compare_based(first: Based | None, second: Based | None, wanted: str, stated: str) -> Equality:
-    """Equality of numbers in stated bases; digits alone may leave out the base, and be in base ten."""
-    values = ({first.value} if first else _values_of_digits(wanted, second)) & (
-        {second.value} if second else _values_of_digits(stated, first)
-    )
-    return decided(
-        bool(values), "number", "the numbers are equal, in their bases", "the numbers differ, in their bases"
-    )
-
-
-def _values_of_digits(text: str, other: Based | None) -> set[int]:
-    number = quantity(text)
-    if number is None or other is None or number.number.denominator != 1:
-        return set()
-    is_same = text.strip().upper() == other.digits
-    return {number.number.numerator} | ({other.value} if is_same else set())
+def _compare_based(
+    first: Based | None, second: Based | None, texts: tuple[str, str], leniency: Leniency
+) -> Equality:
+    """Equality of numbers of which one or both state a base; one that states none is decimal, or leaves it out."""
+    if first is not None and second is not None:
+        same = first.value == second.value
+    else:
+        based, text = (first, texts[1]) if first is not None else (second, texts[0])
+        number = quantity(text)
+        same = based is not None and (
+            (number is not None and number.number == based.value)
+            or (leniency != "strict" and text.strip().upper() == based.digits)
+        )
+    return decided(same, "number", "the numbers are equal in their bases", "the numbers in their bases differ")
 
 
 def _compare_trees(wanted: str, stated: str, leniency: Leniency) -> Equality | None:

@@ -1,10 +1,12 @@
-r"""How much an answer may differ from the reference in its digits and units, by a named setting.
+r"""How much an answer may differ from the reference in digits, units, order and form, by a named setting.
 
 Goes in: two sides and `strict`, `default` or `lenient`. Comes out: whether a difference of spelling is let pass.
 
 | rule | strict | default | lenient |
 |---|---|---|---|
-| decimal for a fraction that it equals, 0.5 for 1/2; 50% for 0.5; 1,22 for 1.22 | yes | yes | yes |
+| decimal for a fraction that it equals, 0.5 for 1/2; 50% for 0.5; another base, 11_2 for 3 | yes | yes | yes |
+| an equation times a number, without its denominators, solved by an inverse function | yes | yes | yes |
+| a decimal comma, 1,22 for 1.22; digits without their base, 2413 for 2413_5 | no | yes | yes |
 | reference `1/3` or `\pi`, answer a decimal with its digits | no | ten digits or more | three or more |
 | reference a decimal, answer an exact value that rounds to it | no | three digits or more | two or more |
 | reference a decimal, answer a longer decimal that rounds to it | no | no | three digits or more |

@@ -137,9 +137,9 @@ def _compare_collections(first: Shape, second: Shape, how: How, depth: int) -> E
         return Equality("incorrect", "shape", f"{_described(second)} is not {_described(first)}")
     one_is_named = pair == {"list"} and _named(first) != _named(second)
     is_bracketed = pair == {"list", "()"} or (pair == {"list", "[]"} and len(first.parts) > 2)
-    if is_bracketed or one_is_named or (pair == {"list"} and how.leniency == "strict"):
+    if is_bracketed or one_is_named:
         return _compare_in_order(_values(first), _values(second), how, depth)
-    if unordered:
+    if unordered and not (pair == {"list"} and how.leniency == "strict"):
         return _compare_lists(first.parts, second.parts, how, depth)
     if len(pair) == 1 and "single" not in pair:
         return _compare_in_order(first.parts, second.parts, how, depth)
