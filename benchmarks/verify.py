@@ -27,6 +27,7 @@ from rich.table import Table
 from sides import Limits, Measured, Row, Run, load_rows, run_math_verify, run_ours, run_start
 
 from mixdistill.records import Leniency
+from mixdistill.verifiers.workers import MEMORY_LIMIT_BYTES
 
 # Of a text, what a line of the misses shows.
 _SHOWN_CHARACTERS = 300
@@ -283,7 +284,8 @@ def _report_attacks(console: Console, limits: Limits, trap: Path) -> Report:
     console.print(
         f"{len(done):,} attacks, {len(faulty):,} with faults; slowest {slowest.wall_seconds:.2f} s, most memory "
         f"{max(a.own_bytes for a in done) / _MEGABYTE:,.0f} MB here and "
-        f"{max(a.worker_bytes for a in done) / _MEGABYTE:,.0f} MB in the worker, whose limit is 2,048 MB"
+        f"{max(a.worker_bytes for a in done) / _MEGABYTE:,.0f} MB in the worker, whose limit is "
+        f"{MEMORY_LIMIT_BYTES / _MEGABYTE:,.0f} MB"
     )
     for attacked in faulty:
         text = f"{attacked.attack.name}: {'; '.join(attacked.faults)}: {attacked.reason}"

@@ -21,6 +21,7 @@ from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
+from mixdistill.boxes import boxed_reference
 from mixdistill.builders.grading import Unusable, as_json, read_choice, read_json, read_tests
 from mixdistill.builders.hub_rows import read_hub_rows
 from mixdistill.errors import MissingExtraError, RecipeError, RecordError
@@ -36,7 +37,7 @@ from mixdistill.records import (
     to_frame,
 )
 from mixdistill.run import Run
-from mixdistill.text import after_hashes, last_boxed
+from mixdistill.text import after_hashes
 from mixdistill.yaml_file import near
 
 _USUAL_NAMES = {
@@ -327,10 +328,10 @@ def _cell_text(value: object) -> str | None:
 
 def _reference(reference: str | None, solution: str | None) -> tuple[str | None, str | None]:
     """The reference and the solution. A worked solution in the place of either gives the reference."""
-    worked = last_boxed(reference or "") or after_hashes(reference or "")
+    worked = boxed_reference(reference or "") or after_hashes(reference or "")
     if worked:
         return normalise_text(worked), solution or reference
     if not reference and solution:
-        found = last_boxed(solution) or after_hashes(solution)
+        found = boxed_reference(solution) or after_hashes(solution)
         return (normalise_text(found) if found else None), solution
     return reference, solution

@@ -148,6 +148,13 @@ def test_an_option_of_the_problem_counts_by_its_letter_and_by_its_text() -> None
 def test_a_percent_sign_behind_a_box_may_be_meant_or_not() -> None:
     verdicts = {ref: verify(ref, r"\boxed{28}\% of all").status for ref in ("28", r"28\%", "0.28", "2800")}
     assert verdicts == {"28": "correct", r"28\%": "correct", "0.28": "correct", "2800": "incorrect"}
+    assert verify(r"28\%", r"\boxed{28}\%", answer_type="number").status == "correct"
+
+
+def test_a_percentage_may_lack_its_sign_where_the_problem_asks_for_one() -> None:
+    problem = "What percent of the eggs is sold?"
+    assert verify("28 percent", r"\boxed{28}", problem=problem).status == "correct"
+    assert verify("28 percent", r"\boxed{28}", problem="How much of it?").status == "incorrect"
 
 
 def test_no_cases_give_no_judgements() -> None:

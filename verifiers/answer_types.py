@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import product
 
 from mixdistill.records import Leniency
 from mixdistill.verifiers.equality import Equality
@@ -17,7 +18,7 @@ from mixdistill.verifiers.options import read_options
 from mixdistill.verifiers.quantities import Quantity, quantity
 from mixdistill.verifiers.units import conversion, units_differ
 
-_ASKS_FOR_PERCENT = re.compile(r"percent|%", re.IGNORECASE)
+_PERCENT = re.compile(r"\\?%|percent(?:age)?|per cent", re.IGNORECASE)
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|emph|boxed)\s*\{([^{}]*)\}")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'"})
 _LETTER = r"\(?([A-Za-z])[).:]*"
@@ -71,18 +72,13 @@ def compare_math(reference: str, answer: str, problem: str, leniency: Leniency) 
     chosen = compare_choice(reference, answer, options=options) if options else equality
     if chosen.status == "correct":
         return chosen
-    if ("%" in reference) == ("%" in answer):
+    is_percent = [_PERCENT.search(text) is not None for text in (reference, answer)]
+    if leniency == "strict" or all(is_percent) or not any(is_percent) or not _PERCENT.search(problem):
         return equality
-    if leniency == "strict" or not _ASKS_FOR_PERCENT.search(problem):
-        return equality
-    bare = compare_quickly(_without_percent(reference), _without_percent(answer), leniency)
+    bare = compare_quickly(_PERCENT.sub("", reference), _PERCENT.sub("", answer), leniency)
     if bare is None or bare.status != "correct":
         return equality
     return Equality("correct", bare.method, f"{bare.reason}; the problem asks for a percentage")
-
-
-def _without_percent(text: str) -> str:
-    return text.replace(r"\%", "").replace("%", "")
 
 
 def as_letter(answer: str, options: Mapping[str, str]) -> str:
@@ -121,6 +117,8 @@ def compare_number(reference: str, answer: str, *, absolute: float | None, relat
         return Equality("incorrect", "number", "the answer is words, the reference a number")
     if stated is None:
         return Equality("unparsable", "number", "the answer is not a number")
+    pairs = product(wanted.readings(), stated.readings())
+    wanted, stated = min(pairs, key=lambda pair: abs(pair[0].number - pair[1].number))
     ratio = conversion(wanted.unit, stated.unit)
     if ratio is None and units_differ(wanted.unit, stated.unit):
         return Equality("incorrect", "unit", f"the units {wanted.unit} and {stated.unit} differ")
@@ -216,7 +214,7 @@ def _is_same(option: str, text: str) -> bool:
 
 
 def _number(text: str) -> Quantity | None:
-    """The number that an answer states, with its unit. The one place where answers are read as numbers."""
+    """The number that an answer states, with its unit. The number that a `number` answer states, with its unit."""
     bare = tidy(text)
     match = _EQUALS.match(bare)
     return quantity(bare[match.end() :].strip() if match else bare)

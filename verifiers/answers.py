@@ -11,19 +11,18 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mixdistill.text import after_hashes
-from mixdistill.verifiers import marks
-from mixdistill.verifiers.answer_types import as_letter
-from mixdistill.verifiers.boxes import (
+from mixdistill.boxes import (
     ANSWER_CHARACTERS,
     answer_of,
     has_box,
     is_placeholder,
     read_boxes,
-    taken_back_until,
 )
-from mixdistill.verifiers.corrections import own_words, revised_value
-from mixdistill.verifiers.formulas import NUMBER, PERCENT_BEHIND, last_member, trim
+from mixdistill.text import after_hashes
+from mixdistill.verifiers import marks
+from mixdistill.verifiers.answer_types import as_letter
+from mixdistill.verifiers.corrections import own_words, revised_value, taken_back_until
+from mixdistill.verifiers.formulas import APPROXIMATELY, NUMBER, PERCENT_BEHIND, last_member, trim
 from mixdistill.verifiers.guesses import guess
 from mixdistill.verifiers.notation import restored
 from mixdistill.verifiers.options import read_options
@@ -205,7 +204,7 @@ def _is_stated(answer: str | None) -> bool:
 
 
 def _is_chain(answer: str) -> bool:
-    return r"\approx" in answer or "≈" in answer or answer.count("=") > 1
+    return APPROXIMATELY.search(answer) is not None or answer.count("=") > 1
 
 
 def _hashes(text: str, _: str) -> str | None:

@@ -7,9 +7,29 @@ patterns are linear in the length of the text.
 
 import re
 
+from mixdistill.boxes import ANSWER_CHARACTERS, Box
 from mixdistill.verifiers import marks
-from mixdistill.verifiers.boxes import ANSWER_CHARACTERS, is_repeated
 from mixdistill.verifiers.formulas import NUMBER, last_member, trim
+
+# Said of the box right before it.
+_TAKES_BACK = re.compile(
+    r"[\s$.,;:!*)\]}\\]{0,20}(?:\b(?:wait|hmm+|oops|oh|no|nope|but|hold on|actually|sorry)\b[\s,.!…-]{0,9}){0,4}"
+    r"(?:(?:that|this|it|which|(?:my|the|that|this) (?:answer|result|value))(?:['’]s| is| was| must be)"
+    r" (?:just |clearly |obviously )?(?:wrong|incorrect|false|a mistake|an error|not (?:right|correct))"
+    r"|(?:scratch|ignore|disregard|forget) that|I(?: was wrong| made (?:a|an) (?:\w{1,12} )?(?:mistake|error)))"
+    r"(?=\s{0,3}(?:[.,;:!?)…—–\n-]|$|because\b|since\b|as\b|but\b|so\b))",
+    re.IGNORECASE,
+)
+# "This is wrong" behind such a box repeats it.
+_SAYS_NO = re.compile(r"\b(?:no|not|false|incorrect|wrong|never|impossible|disagree|invalid)\b", re.IGNORECASE)
+_STANDS = re.compile(
+    r"\b(?:is|was|be|seems|looks) (?:\w{1,10} )?(?:correct|right|fine)\b|after all\b|\bstands\b|\bconfirm",
+    re.IGNORECASE,
+)
+# Before a value that is not, or no longer, stated.
+_NO_MORE = re.compile(r"(?:\bnot|n['’]t|≠|instead of|\bthan|\bI (?:said|wrote|had|got|gave))[\s$:*]{0,5}$")
+# Of a long text only the end is read.
+_READ_CHARACTERS = 4_400
 
 # No attribution is longer than this.
 _CLAUSE_CHARACTERS = 64
@@ -109,9 +129,26 @@ _VALUE = re.compile(
 )
 
 
+def taken_back_until(box: Box, text: str) -> int | None:
+    """Where the text goes on behind the words that take the box back; None if there are none, or it stands."""
+    match = _TAKES_BACK.match(text, box.end)
+    if match is None or _SAYS_NO.search(box.content):
+        return None
+    behind = text[match.end() :]
+    stands = _STANDS.search(behind[-_READ_CHARACTERS:]) or is_repeated(box.content, behind)
+    return None if stands else match.end()
+
+
+def is_repeated(content: str, behind: str) -> bool:
+    """Whether the text has the content as a whole, not as what it is not or was before."""
+    whole = re.compile(rf"(?<![\w.]){re.escape(content)}(?!\w|[.,]\d)")
+    before = (behind[max(0, at.start() - 30) : at.start()] for at in whole.finditer(behind))
+    return not all(map(_NO_MORE.search, before))
+
+
 def own_words(text: str, problem: str) -> str:
     """The text without answers that it gives as someone else's or calls wrong, unless these are asked for."""
-    if "nswer" not in text:
+    if not marks.names_answer(text):
         return text
     asks_for_wrong, asks_for_others = _ASKS_FOR_WRONG.search(problem), _ASKS_FOR_OTHERS.search(problem)
     kept, begin = [], 0

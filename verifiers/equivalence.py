@@ -4,7 +4,7 @@ Goes in: two texts, LaTeX or plain. Comes out: an Equality with a status, the ti
 cheap tiers leave open what has no value that can be computed, such as an integral; that is left to SymPy. Our
 own parser reads both sides, so that no text is ever evaluated as code. Pure functions: time and memory limits
 are set by `workers`. Lists, sets and relations are walked through in `parts`; what may differ in digits, units,
-order and form is in `leniency`. 3 is never "3, 4", 50% never 50.
+order and form is in `leniency`. 3 is never "3, 4".
 """
 
 from mixdistill.records import Leniency
@@ -100,7 +100,7 @@ def _compare_single_quickly(wanted: str, stated: str, leniency: Leniency) -> Equ
     elif stated_number is not None and stated_number.unit and number is None:
         number = quantity(wanted, letters=True)
     if number is not None and stated_number is not None:
-        return compare_quantities(number, stated_number, wanted, stated, leniency)
+        return compare_quantities(number, stated_number, leniency)
     letter, chosen = choice_letter(wanted), choice_letter(stated, labelled=True)
     if letter is not None and chosen is not None:
         return decided(letter == chosen, "choice", "it is the same choice", "it is another choice")

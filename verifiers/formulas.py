@@ -9,7 +9,7 @@ import re
 from collections import deque
 from typing import NamedTuple
 
-from mixdistill.verifiers.boxes import ANSWER_CHARACTERS
+from mixdistill.boxes import ANSWER_CHARACTERS
 
 _SIMPLE = (
     r"(?:\d+(?:(?:,|\{,\})\d+)*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,4}(?!\w))?(?::\d+)*(?:/\d+(?!\.?\d))?(?:\^\{?[-−]?\d+\}?)?"
@@ -36,7 +36,7 @@ _ALIGNED_END = re.compile(
     r"\\end\{(?:align|aligned|alignat|gather|gathered|split|equation|multline|eqnarray)\*?\}"
 )
 _TOKEN = re.compile(
-    r"(?P<open>[{(\[]|\\begin)|(?P<close>[})\]]|\\end)|(?P<approx>\\approx|\\simeq|\\doteq|≈)"
+    r"(?P<open>[{(\[]|\\begin)|(?P<close>[})\]]|\\end)|(?P<approx>\\(?:approx|simeq|doteq)|≈)"
     r"|(?P<split>[,;]|\\q?quad|\\\\|\\(?:text|mbox)\{\s{0,3}(?:and|or|if|for|when|where)\b|\\(?:land|lor|implies|Rightarrow|iff)(?![a-z])"
     r"|(?<=[\d)}\s])(?:or|and)(?=[\sA-Z\\(]))"
     r"|(?P<relation>[<>≤≥≠]|!=|:=|\\(?:le|ge|leq|geq|ne|neq|lt|gt|in|equiv|pmod|cong)(?![a-z]))"
@@ -53,6 +53,9 @@ _FUNCTION = re.compile(
 _UNKNOWN = re.compile(r"[A-DF-HJ-Za-df-hj-zΑ-ω]")
 # What these bind is no unknown.
 _BINDER = re.compile(r"\\(?:lim|sum|prod|int)(?![a-z])")
+
+
+APPROXIMATELY = re.compile(r"\\(?:approx|simeq|doteq)|≈")
 
 
 class Formula(NamedTuple):
@@ -87,7 +90,7 @@ def last_member(formula: str) -> str:
     ('7', 'x=\\frac13', '2')
     """
     formula = _last_row(formula.strip())
-    if "=" not in formula and "≈" not in formula and r"\approx" not in formula and r"\doteq" not in formula:
+    if "=" not in formula and APPROXIMATELY.search(formula) is None:
         return trim(formula)
     formula = formula.rstrip(" .,;\\")
     equals: list[int] = []

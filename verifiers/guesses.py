@@ -20,7 +20,9 @@ from mixdistill.verifiers.formulas import (
     with_percent,
 )
 from mixdistill.verifiers.marks import after_equals
+from mixdistill.verifiers.notation import tidy
 from mixdistill.verifiers.options import stated_choice, without_options
+from mixdistill.verifiers.quantities import quantity
 
 # Guesses are made in the end of a response alone: one from further up is worth nothing.
 _TAIL_CHARACTERS = 20_000
@@ -120,7 +122,7 @@ def _code_output(text: str, problem_letters: str) -> str | None:
         for number in NUMBER.finditer(sentence)
         if not _restates(sentence, number.start(), number.end(), problem_letters)
     ]
-    if any(_value(number.group()) == _value(printed) for number in numbers) or not numbers:
+    if any(_is_same(number.group(), printed) for number in numbers) or not numbers:
         return printed
     return trim(numbers[0].group()) if len(numbers) == 1 else None
 
@@ -207,10 +209,10 @@ def _last_number(text: str, begin: int, problem_letters: str) -> _Number | None:
     return None
 
 
-def _value(number: str) -> str:
-    """A number without money, separators and zeros behind the point, to compare spellings."""
-    bare = re.sub(r"[^\d.\-/]", "", number)
-    return bare.rstrip("0").rstrip(".") if "." in bare else bare
+def _is_same(one: str, other: str) -> bool:
+    """Whether two spellings are of one number."""
+    first, second = quantity(tidy(one)), quantity(tidy(other))
+    return first is not None and second is not None and first.number == second.number
 
 
 def _letters(text: str) -> str:

@@ -16,7 +16,7 @@ Goes in: two sides and `strict`, `default` or `lenient`. Comes out: whether a di
 | another unit for the same length, weight, money: 1 m for 100 cm | no | yes | yes |
 | two nouns that are no units of measurement: 5 apples for 5 oranges | yes | yes | yes |
 | units that contradict one another: cm and kg, units^2 and units^3, north and south, % and cm | no | no | no |
-| 50 for 50% | no | no | yes |
+| 50 for 50% | no | where the problem asks for a percentage | yes |
 | 50 for 50 (%), a percent sign that stands apart | no | yes | yes |
 | 50% or 0.5 for 50 (%) | yes | yes | yes |
 
@@ -26,6 +26,7 @@ signs. A whole number is never a rounding: 101 is not 100, and 100 is not 99.99,
 
 import re
 from fractions import Fraction
+from itertools import product
 from math import gcd
 
 from flint import fmpq, fmpz
@@ -46,14 +47,12 @@ _DIGITS: dict[str, tuple[int, int, int]] = {"default": (10, 3, 99), "lenient": (
 _FRACTION = re.compile(r"\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))|(\d+)\s*/\s*(\d+)")
 
 
-def compare_quantities(
-    wanted: Quantity, stated: Quantity, reference: str, answer: str, leniency: Leniency
-) -> Equality:
+def compare_quantities(wanted: Quantity, stated: Quantity, leniency: Leniency) -> Equality:
     """Equality of two exact numbers with units."""
     if MAYBE_PERCENT in (wanted.unit, stated.unit):
-        return _compare_percents(wanted, stated, reference, answer, leniency)
+        return _compare_percents(wanted, stated, leniency)
     ratio = conversion(wanted.unit, stated.unit)
-    differ = units_differ(wanted.unit, stated.unit) or _is_percent_of_unit(wanted, stated, reference, answer)
+    differ = units_differ(wanted.unit, stated.unit) or _is_percent_of_unit(wanted, stated)
     if differ and (leniency == "strict" or ratio is None or ratio == 1):
         named = [q.unit or "percent" for q in (wanted, stated)]
         return Equality("incorrect", "unit", f"the units {named[0]} and {named[1]} differ")
@@ -61,43 +60,32 @@ def compare_quantities(
         return Equality("incorrect", "numeric", "letters that may be variables stand on one side only")
     if leniency == "strict" and bool(wanted.unit) != bool(stated.unit):
         return Equality("incorrect", "unit", f"a unit ({wanted.unit or stated.unit}) stands on one side only")
-    stated = _scaled(stated, ratio or Fraction(1))
+    stated = stated.scaled(ratio or Fraction(1))
     number, other = wanted.number, stated.number
     if number == other:
         return Equality("correct", "number", "the numbers are equal")
-    if leniency == "lenient" and ("%" in reference) != ("%" in answer) and number in (100 * other, other / 100):
+    if leniency == "lenient" and wanted.is_percent != stated.is_percent and number in (100 * other, other / 100):
         return Equality("correct", "number", "the numbers are equal but for the percent sign")
     if _rounds(wanted, stated, leniency):
         return Equality("correct", "rounding", "one is the other, rounded to the digits that it states")
     return Equality("incorrect", "number", "the numbers differ")
 
 
-def _compare_percents(
-    wanted: Quantity, stated: Quantity, reference: str, answer: str, leniency: Leniency
-) -> Equality:
+def _compare_percents(wanted: Quantity, stated: Quantity, leniency: Leniency) -> Equality:
     """Equality of two numbers, of which one or both may be meant as percents; as such alone if strict."""
     unit = next((q.unit for q in (wanted, stated) if q.unit not in ("", MAYBE_PERCENT)), "")
     if unit:
         return Equality("incorrect", "unit", f"a percentage is no number of {unit}")
-    reference, answer = reference.removesuffix(MAYBE_PERCENT), answer.removesuffix(MAYBE_PERCENT)
-    equality = Equality("incorrect", "number", "the numbers differ")
-    for part in (Fraction(1, 100),) if leniency == "strict" else (Fraction(1, 100), Fraction(1)):
-        one, other = (_scaled(q._replace(unit=""), part if q.unit else Fraction(1)) for q in (wanted, stated))
-        equality = compare_quantities(one, other, reference, answer, leniency)
-        if equality.status == "correct":
-            return equality
-    return equality
+    most = 1 if leniency == "strict" else 2
+    pairs = product(wanted.readings()[:most], stated.readings()[:most])
+    equalities = [compare_quantities(one, other, leniency) for one, other in pairs]
+    return next((equality for equality in equalities if equality.status == "correct"), equalities[-1])
 
 
-def _is_percent_of_unit(wanted: Quantity, stated: Quantity, reference: str, answer: str) -> bool:
+def _is_percent_of_unit(wanted: Quantity, stated: Quantity) -> bool:
     """Whether one side is a percentage and the other has a unit of measurement, such as 50% and 0.5 cm."""
-    is_percent = {"%" in reference: wanted, "%" in answer: stated}
-    return len(is_percent) == 2 and not is_percent[True].unit and unit_factor(is_percent[False].unit) is not None
-
-
-def _scaled(number: Quantity, factor: Fraction) -> Quantity:
-    digits = number.digits and number.digits._replace(step=number.digits.step * factor)
-    return number._replace(number=number.number * factor, digits=digits)
+    sides = ((wanted, stated), (stated, wanted))
+    return any(one.is_percent and unit_factor(other.unit) is not None for one, other in sides)
 
 
 def is_rounding_of(reference: str, answer: str, first: Node, second: Node, leniency: Leniency) -> bool:

@@ -7,7 +7,7 @@ sentence, or None. Boxes and guesses have modules of their own. All patterns are
 import re
 from collections.abc import Iterator
 
-from mixdistill.verifiers.boxes import ANSWER_CHARACTERS, is_placeholder
+from mixdistill.boxes import ANSWER_CHARACTERS, is_placeholder
 from mixdistill.verifiers.formulas import NUMBER, last_match, last_member, trim, with_percent
 
 FINAL_ANSWER = re.compile(
@@ -70,7 +70,7 @@ _HASHES_INSIDE = re.compile(r"[^#\n]####[ \t]{0,3}([^#\n]{1,200})$")
 _EQUALS = re.compile(r"\b(?:therefore|thus|hence|so)\b[^.\n=]{1,100}?\b(?:equals|is equal to)\b", re.IGNORECASE)
 
 _FORMULA = re.compile(r"\s{0,3}(?:\$\$?([^$]{1,2000})\$\$?|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\])", re.DOTALL)
-_MORE = re.compile(r"\s{0,3}(?:,|and\b|or\b|to\b|[-+*/=^<>]|\\?%|percent|pct)")
+_MORE = re.compile(r"\s{0,3}(?:,|and\b|or\b|to\b|[-+*/=^<>])")
 # A word alone is an answer only this near to the end.
 _END_CHARACTERS = 300
 _FILLER = re.compile(
@@ -137,7 +137,7 @@ def after_final_answer(text: str, problem: str = "") -> str | None:
 
 def after_answer_is(text: str, problem: str = "") -> str | None:
     """What the text says the answer is, in English or else in another language."""
-    found = _after_last(ANSWER_IS, text, problem) if _names_answer(text) else None
+    found = _after_last(ANSWER_IS, text, problem) if names_answer(text) else None
     if found is None and not text.isascii():
         found = _after_last(_ANSWER_IS_OTHER, text, problem)
     if found is None and any(word in text for word in _WORDS_FOR_ANSWER):
@@ -145,8 +145,9 @@ def after_answer_is(text: str, problem: str = "") -> str | None:
     return found
 
 
-def _names_answer(text: str) -> bool:
-    return "nswer" in text or "NSWER" in text or "correct" in text
+def names_answer(text: str) -> bool:
+    """Whether the text has a word without which ANSWER_IS finds nothing."""
+    return any(word in text for word in ("nswer", "NSWER", "orrect", "ORRECT", "ight", "IGHT"))
 
 
 def in_field(text: str) -> str | None:
@@ -212,10 +213,9 @@ def statement(behind: str) -> str | None:
     formula = _FORMULA.match(behind)
     if formula is not None and _CORRECTED.search(behind, formula.end(), formula.end() + 200):
         return None
-    if formula is not None and not (more := _MORE.match(behind, formula.end())):
-        return last_member(next(group for group in formula.groups() if group is not None))
-    if formula is not None and more is not None and more.group().strip() in {"%", r"\%", "percent", "pct"}:
-        return with_percent(trim(formula.group()), behind, formula.end())
+    if formula is not None and not _MORE.match(behind, formula.end()):
+        content = next(group for group in formula.groups() if group is not None)
+        return with_percent(last_member(content), behind, formula.end())
     end = _SENTENCE_END.search(behind)
     sentence = behind if end is None else behind[: end.start()]
     if end is not None and _CORRECTED.search(behind, end.start(), end.start() + 200):

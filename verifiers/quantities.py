@@ -7,6 +7,7 @@ a number is a Fraction or it is not a number. How numbers are written is in `num
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -37,8 +38,22 @@ class Quantity(NamedTuple):
     "None for a whole number and for a fraction."
     is_certain: bool = True
     "False for letters that are a unit only beside another unit that measures the same: 2mg, 5 m s^{-1}."
+    is_percent: bool = False
+    "It was written as a percentage; the number is a hundredth of what was written."
+
+    def readings(self) -> "tuple[Quantity, ...]":
+        """What it may mean: as a percentage and as a number where the percent sign stands apart, else itself."""
+        if self.unit != MAYBE_PERCENT:
+            return (self,)
+        return (self.scaled(Fraction(1, 100))._replace(unit="", is_percent=True), self._replace(unit=""))
+
+    def scaled(self, factor: Fraction) -> "Quantity":
+        """As many times as large, in the same unit."""
+        digits = self.digits and self.digits._replace(step=self.digits.step * factor)
+        return self._replace(number=self.number * factor, digits=digits)
 
 
+@lru_cache(maxsize=4096)  # the samples of a problem share its reference
 def quantity(text: str, *, letters: bool = False) -> Quantity | None:
     r"""The exact number in the tidy text, with its unit; None for everything else.
 
@@ -66,8 +81,8 @@ def quantity(text: str, *, letters: bool = False) -> Quantity | None:
         body = body[1:].strip()
         is_known = unit_factor(f"{currency} {unit}") is not None and conversion(currency, unit) is None
         unit = f"{currency} {unit}".strip() if is_known else currency
-    if body.endswith("(%)"):
-        body, unit = body.removesuffix("(%)").strip(), MAYBE_PERCENT
+    if body.endswith(MAYBE_PERCENT):
+        body, unit = body.removesuffix(MAYBE_PERCENT).strip(), MAYBE_PERCENT
     percent = body.endswith("%") or is_percent(unit)
     scale, body = split_scale(unwrap(body.removesuffix("%").strip()))
     number = read_number(body)
@@ -75,7 +90,7 @@ def quantity(text: str, *, letters: bool = False) -> Quantity | None:
         return None
     number *= scale / (100 if percent else 1)
     unit = "" if is_percent(unit) else unit
-    return Quantity(sign * number, unit, read_digits(body, number), kind != "letters")
+    return Quantity(sign * number, unit, read_digits(body, number), kind != "letters", percent)
 
 
 def split_unit(text: str) -> tuple[str, str]:

@@ -107,12 +107,14 @@ def is_percent(name: str) -> bool:
     return name.casefold() in _PERCENT
 
 
+@lru_cache(maxsize=1024)
 def conversion(first: str, second: str) -> Fraction | None:
     """How many of the first unit one of the second is; None where they are unknown or measure different things."""
     ratios = [two.factor / one.factor for one, two in _readings(first, second) if one.measures == two.measures]
     return min(ratios, key=lambda ratio: ratio != 1, default=None)
 
 
+@lru_cache(maxsize=1024)
 def units_differ(first: str, second: str) -> bool:
     """Whether the units contradict one another: both known and not the same, two powers of one, or opposites."""
     words, other_words = (set(re.findall(r"\w+", name.casefold())) for name in (first, second))

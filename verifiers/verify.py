@@ -61,7 +61,7 @@ class Case(NamedTuple):
     problem: str = ""
     "The question, so that nothing is picked out of a restatement of it."
     grading: str | None = None
-    "JSON with what the answer type needs besides the reference; see `answer_types`."
+    "JSON with what the answer type needs besides the reference; see `grading`."
     is_answer: bool = False
     "The response is an answer by itself; nothing is looked for in it."
 

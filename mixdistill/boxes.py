@@ -49,23 +49,6 @@ _CORRECTS = re.compile(
     r"(?:on|upon) (?:\w{1,10} )?(?:reflection|inspection|second thoughts?))",
     re.IGNORECASE,
 )
-# Said of the box right before it.
-_TAKES_BACK = re.compile(
-    r"[\s$.,;:!*)\]}\\]{0,20}(?:\b(?:wait|hmm+|oops|oh|no|nope|but|hold on|actually|sorry)\b[\s,.!…-]{0,9}){0,4}"
-    r"(?:(?:that|this|it|which|(?:my|the|that|this) (?:answer|result|value))(?:['’]s| is| was| must be)"
-    r" (?:just |clearly |obviously )?(?:wrong|incorrect|false|a mistake|an error|not (?:right|correct))"
-    r"|(?:scratch|ignore|disregard|forget) that|I(?: was wrong| made (?:a|an) (?:\w{1,12} )?(?:mistake|error)))"
-    r"(?=\s{0,3}(?:[.,;:!?)…—–\n-]|$|because\b|since\b|as\b|but\b|so\b))",
-    re.IGNORECASE,
-)
-# "This is wrong" behind such a box repeats it.
-_SAYS_NO = re.compile(r"\b(?:no|not|false|incorrect|wrong|never|impossible|disagree|invalid)\b", re.IGNORECASE)
-_STANDS = re.compile(
-    r"\b(?:is|was|be|seems|looks) (?:\w{1,10} )?(?:correct|right|fine)\b|after all\b|\bstands\b|\bconfirm",
-    re.IGNORECASE,
-)
-# Before a value that is not, or no longer, stated.
-_NO_MORE = re.compile(r"(?:\bnot|n['’]t|≠|instead of|\bthan|\bI (?:said|wrote|had|got|gave))[\s$:*]{0,5}$")
 # An instruction, and no box.
 _FORM = re.compile(r"\b(?:in|into|within|inside|using|with)\s(?:(?:a|the)\s)?[$`*\\(\s]{0,9}$", re.IGNORECASE)
 _ALTERNATIVE = re.compile(
@@ -145,23 +128,6 @@ def read_boxes(text: str, problem: str = "") -> Boxes:
     return Boxes(found, is_cut or (len(found) < len(boxes) and _is_emptied(found, boxes[-1], text)))
 
 
-def taken_back_until(box: Box, text: str) -> int | None:
-    """Where the text goes on behind the words that take the box back; None if there are none, or it stands."""
-    match = _TAKES_BACK.match(text, box.end)
-    if match is None or _SAYS_NO.search(box.content):
-        return None
-    behind = text[match.end() :]
-    stands = _STANDS.search(behind[-_READ_CHARACTERS:]) or is_repeated(box.content, behind)
-    return None if stands else match.end()
-
-
-def is_repeated(content: str, behind: str) -> bool:
-    """Whether the text has the content as a whole, not as what it is not or was before."""
-    whole = re.compile(rf"(?<![\w.]){re.escape(content)}(?!\w|[.,]\d)")
-    before = (behind[max(0, at.start() - 30) : at.start()] for at in whole.finditer(behind))
-    return not all(map(_NO_MORE.search, before))
-
-
 def answer_of(boxes: list[Box], text: str, *, in_reference: bool = False) -> str | None:
     r"""The answer that the boxes state together. A reference does not hedge: words alone join no boxes of it.
 
@@ -187,6 +153,16 @@ def answer_of(boxes: list[Box], text: str, *, in_reference: bool = False) -> str
         following = box
     answer = ", ".join(reversed(group.values()))
     return answer if len(answer) <= ANSWER_CHARACTERS else None
+
+
+def boxed_reference(text: str) -> str | None:
+    r"""The answer that the boxes of a worked solution state; None if it has none, or ends inside of one.
+
+    >>> boxed_reference(r"\boxed{x} or \boxed{\{1, 2\}}."), boxed_reference(r"\boxed{3}, \boxed{4")
+    ('x, \\{1, 2\\}', None)
+    """
+    boxes = read_boxes(text) if has_box(text) else None
+    return None if boxes is None or boxes.is_cut else answer_of(boxes.found, text, in_reference=True)
 
 
 def is_placeholder(answer: str) -> bool:
