@@ -1,20 +1,16 @@
 """What is asked of a teacher, and what comes back: Request and Completion.
 
 A Request is one call: messages, sampling settings, and the key that it is known by. A Completion is the
-answer, or the error that came instead. `split_thinking` and `read_message` take the reasoning apart from the
-response, however the model or the server marks it.
+answer, or the error that came instead.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mixdistill.prompt import Prompt, fill
 from mixdistill.recipe import SampledTeacher, without_folders
 from mixdistill.records import Message, Problem, Size, Style, Trace, draw_seed, request_key, trace_id
-
-_THINK_OPEN = "<think>"
-_THINK_CLOSE = "</think>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +29,19 @@ class Completion:
     latency_seconds: float | None = None
     error: str | None = None
     "Why there is no response."
+    unseeded: bool = False
+    "Whether the engine could not use the seed of the request."
+
+
+class Load(NamedTuple):
+    """How busy an engine is."""
+
+    in_flight: int
+    "Requests under way."
+    limit: int
+    "Requests that it takes at once now."
+    retries: int
+    "Tries after the first one, since it was opened."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +67,14 @@ class Request:
     stored: Completion | None = None
     "The answer, where it exists already (engine dataset)."
 
-    def trace(self, completion: Completion) -> Trace:
+    def payload(self) -> dict[str, object]:
+        """The body of the call, as an OpenAI-compatible server takes it."""
+        return {
+            "model": self.model, "messages": list(self.messages), "max_tokens": self.max_tokens,
+            "seed": self.seed, **self.body,
+        }  # fmt: skip
+
+    def trace(self, completion: Completion, *, cost_usd: float | None = None) -> Trace:
         """The trace that the completion makes of this request."""
         done = completion
         return Trace(
@@ -78,8 +94,9 @@ class Request:
             completion_tokens=done.completion_tokens,
             reasoning_tokens=done.reasoning_tokens,
             max_tokens=self.max_tokens,
-            seed=self.seed,
+            seed=None if done.unseeded else self.seed,
             latency_seconds=done.latency_seconds,
+            cost_usd=cost_usd,
             error=done.error,
             request_key=self.request_key,
         )
@@ -101,78 +118,37 @@ def render_prompt(prompt: Prompt, problem: str) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def sampled_requests(
-    name: str, teacher: SampledTeacher, problems: Iterable[Problem], run_seed: int
-) -> Iterator[Request]:
-    """All calls of a teacher that is asked now: each problem, each sample.
+class Sampled:
+    """The calls of a teacher that is asked now.
 
     The run's seed is a sampling setting: another seed means other samples. The seed of one call follows from
     the run's seed, the problem's text, the style and the sample.
     """
-    sampling = teacher.sampling() | {"seed": run_seed}
-    body = {"temperature": teacher.temperature, "top_p": teacher.top_p, **teacher.extra_body}
-    if teacher.stop:
-        body["stop"] = list(teacher.stop)
-    for problem in problems:
+
+    def __init__(self, name: str, teacher: SampledTeacher, run_seed: int) -> None:
+        self.name = name
+        self.teacher = teacher
+        self._run_seed = run_seed
+        self._sampling = teacher.sampling() | {"seed": run_seed}
+        body = {"temperature": teacher.temperature, "top_p": teacher.top_p, **teacher.extra_body}
+        self._body = body | {"stop": list(teacher.stop)} if teacher.stop else body
+
+    def request(self, problem: Problem, sample: int) -> Request:
+        """The call for one sample of a problem."""
+        teacher = self.teacher
         messages = render_prompt(teacher.prompt, problem.problem)
-        for sample in range(teacher.samples):
-            yield Request(
-                request_key=request_key(messages, teacher.model, teacher.revision, sampling, sample),
-                problem_id=problem.problem_id,
-                teacher=name,
-                model=teacher.model,
-                revision=teacher.revision,
-                style=teacher.style,
-                size=teacher.size,
-                sample=sample,
-                messages=messages,
-                max_tokens=teacher.max_tokens,
-                seed=draw_seed(run_seed, problem.problem, teacher.style, sample),
-                timeout_seconds=teacher.timeout_seconds,
-                body=body,
-            )
-
-
-class SplitText(NamedTuple):
-    """A text taken apart at the end of its thinking."""
-
-    reasoning: str | None
-    response: str
-
-
-def split_thinking(text: str) -> SplitText:
-    """The thinking and the rest of a text, split at the last `</think>`; the opener may be missing.
-
-    A text that opens its thinking and never closes it is all thinking: it was cut there.
-
-    >>> split_thinking("<think>1 + 1 is 2</think>It is 2.")
-    SplitText(reasoning='1 + 1 is 2', response='It is 2.')
-    >>> split_thinking("It is 2.")
-    SplitText(reasoning=None, response='It is 2.')
-    """
-    head, mark, tail = text.rpartition(_THINK_CLOSE)
-    if mark:
-        return SplitText(head.strip().removeprefix(_THINK_OPEN).strip(), tail.strip())
-    if text.lstrip().startswith(_THINK_OPEN):
-        return SplitText(text.lstrip().removeprefix(_THINK_OPEN).strip(), "")
-    return SplitText(None, text)
-
-
-def read_message(message: Mapping[str, object]) -> SplitText:
-    """The reasoning and the response in an OpenAI-compatible message.
-
-    Looks at `reasoning`, then `reasoning_content`, then `reasoning_details`, then inside the content.
-    """
-    content = message.get("content")
-    text = content if isinstance(content, str) else ""
-    for name in ("reasoning", "reasoning_content"):
-        value = message.get(name)
-        if isinstance(value, str) and value:
-            return SplitText(value, text)
-    details = message.get("reasoning_details")
-    if isinstance(details, list):
-        parts = [part.get("text") for part in details if isinstance(part, dict)]
-        joined = "".join(part for part in parts if isinstance(part, str))
-        if joined:
-            return SplitText(joined, text)
-    return split_thinking(text)
+        return Request(
+            request_key=request_key(messages, teacher.model, teacher.revision, self._sampling, sample),
+            problem_id=problem.problem_id,
+            teacher=self.name,
+            model=teacher.model,
+            revision=teacher.revision,
+            style=teacher.style,
+            size=teacher.size,
+            sample=sample,
+            messages=messages,
+            max_tokens=teacher.max_tokens,
+            seed=draw_seed(self._run_seed, problem.problem, teacher.style, sample),
+            timeout_seconds=teacher.timeout_seconds,
+            body=self._body,
+        )

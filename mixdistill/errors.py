@@ -5,7 +5,9 @@
     ├── RecordError          exit 1   a file or a row cannot be read
     ├── StorageError         exit 1   a file cannot be written, or is missing
     ├── TeacherError         exit 1   a teacher cannot be reached or refuses
+    ├── ClusterError         exit 1   the Ray cluster cannot do it
     ├── HubError             exit 1   the Hub cannot be reached or refuses
+    ├── BudgetReached        exit 3   a budget is spent; the same command goes on later
     └── MissingExtraError    exit 1   an optional package is not installed
 
 Every message names the place and the way out, and never holds a token. The command line prints it as one
@@ -35,6 +37,16 @@ class StorageError(MixdistillError):
 
 class TeacherError(MixdistillError):
     """A teacher cannot be reached, refuses, or fails for every request."""
+
+
+class BudgetReached(MixdistillError):
+    """A budget is spent, and something is still to be asked; the same command goes on later."""
+
+    exit_code = 3
+
+
+class ClusterError(MixdistillError):
+    """The Ray cluster cannot be reached, or stopped."""
 
 
 class HubError(MixdistillError):

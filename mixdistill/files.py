@@ -197,13 +197,13 @@ def read_json(path: Path, made_by: str) -> object:
         raise _cannot_read(path, error) from error
 
 
-def write_parquet(path: Path, frame: "polars.DataFrame") -> None:
-    """Writes a frame as Parquet, whole or not at all."""
+def write_parquet(path: Path, frame: "polars.DataFrame", metadata: dict[str, str] | None = None) -> None:
+    """Writes a frame as Parquet, with some words about it in the file's head, whole or not at all."""
     import polars as pl
 
     with _replacing(path) as temporary:
         try:
-            frame.write_parquet(temporary, compression="zstd")
+            frame.write_parquet(temporary, compression="zstd", metadata=metadata)
         except pl.exceptions.ComputeError as error:  # what Polars makes of a full disk
             number = re.search(r"\(os error (\d+)\)", str(error))
             if number is None:
@@ -239,17 +239,20 @@ class LineWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
+        self._end = 0
 
-    def write(self, value: object) -> None:
-        """Appends one object. Raises StorageError if the disk refuses."""
+    def write(self, value: object) -> int:
+        """Appends one object, and returns where its line ends. Raises StorageError if the disk refuses."""
         line = (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
         try:
             if self._descriptor is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
                 self._descriptor = os.open(self._path, flags, 0o644)
+            self._end += len(line)
             while line:  # a write to a nearly full disk may take only a part
                 line = line[os.write(self._descriptor, line) :]
+            return self._end
         except OSError as error:
             self.close()  # no later line may be glued to a torn one
             raise cannot_write(self._path, error) from error
@@ -261,15 +264,18 @@ class LineWriter:
             self._descriptor = None
 
 
-def read_lines(path: Path, schema: "polars.Schema") -> "polars.DataFrame":
+def read_lines(path: Path, schema: "polars.Schema", *, from_byte: int = 0) -> "polars.DataFrame":
     """The frame in a file that LineWriter made, without a last line that a killed writer left unfinished.
 
-    Raises RecordError if the file cannot be read, or if any other line is broken: then somebody else wrote to it.
+    `from_byte` is where a line begins: those before it are left out. Raises RecordError if the file cannot be
+    read, or if any other line is broken: then somebody else wrote to it.
     """
     import polars as pl
 
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(from_byte)
+            content = file.read()
     except OSError as error:
         raise _cannot_read(path, error) from error
     whole = content[: content.rfind(b"\n") + 1]
@@ -278,8 +284,13 @@ def read_lines(path: Path, schema: "polars.Schema") -> "polars.DataFrame":
     try:
         return pl.read_ndjson(io.BytesIO(whole), schema=schema)
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
-        number = _first_broken_line(whole, schema)
+        number = _first_broken_line(whole, schema) + _lines_before(path, from_byte)
         raise RecordError(f"{path}:{number}: not a trace; remove that line") from error
+
+
+def _lines_before(path: Path, end: int) -> int:
+    with path.open("rb") as file:
+        return file.read(end).count(b"\n")
 
 
 def _first_broken_line(content: bytes, schema: "polars.Schema") -> int:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self, cast
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -24,20 +25,36 @@ from pydantic import (
 )
 
 from mixdistill.prompt import Prompt, Template, is_file, load_prompt
-from mixdistill.records import AnswerType, Leniency, Size, Style
+from mixdistill.records import AnswerType, Leniency, Size, Style, canonical_json
 from mixdistill.yaml_file import PlacedError, near
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-def _is_http(url: str) -> str:
-    if not re.match(r"https?://[^\s/@]+(/\S*)?$", url):
-        raise ValueError("is not an http(s) address (a key belongs into the variable api_key_env names)")
-    return url.rstrip("/")
+# Keys of a teacher that say nothing about its traces, and may name what is nobody's business.
+_OF_THIS_MACHINE = (
+    "base_url", "api_key_env", "headers", "concurrency", "connect_seconds", "read_seconds", "timeout_seconds",
+    "price", "threads", "copies", "slots", "tensor_parallel", "pipeline_parallel", "gpu_memory_utilization",
+)  # fmt: skip
 
 
-Address = Annotated[str, AfterValidator(_is_http)]
+def _listed(value: object) -> object:
+    """A list also where one entry stands alone."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _are_http(urls: tuple[str, ...]) -> tuple[str, ...]:
+    for number, url in enumerate(urls, 1):
+        if not re.match(r"https?://[^\s/@]+(/\S*)?$", url):
+            which = f"number {number} " if len(urls) > 1 else ""
+            raise ValueError(
+                f"{which}is not an http(s) address (a key belongs into the variable api_key_env names)"
+            )
+    return tuple(url.rstrip("/") for url in urls)
+
+
+Addresses = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_are_http), Field(min_length=1)]
 
 
 class _Part(BaseModel):
@@ -131,6 +148,32 @@ class _Teacher(_Part):
     "large or small, if the teacher is one of such a pair."
 
 
+class UntilCorrect(_Part):
+    """Sampling that stops once enough is right; verification runs meanwhile."""
+
+    until_correct: Annotated[int, Field(ge=1)]
+    "Right traces of a problem that are enough."
+    at_most: Annotated[int, Field(ge=1)]
+    "Traces of a problem, right or not, after which it is given up."
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.at_most < self.until_correct:
+            raise ValueError(f"at_most: {self.at_most} traces cannot hold {self.until_correct} right ones")
+        return self
+
+
+class Price(_Part):
+    """What a teacher costs, in USD; default: the list price of the provider behind base_url, if it is known."""
+
+    input: Annotated[float, Field(ge=0)] = 0.0
+    "USD for a million tokens of prompts."
+    output: Annotated[float, Field(ge=0)] = 0.0
+    "USD for a million tokens of reasoning and responses."
+    hour: Annotated[float, Field(ge=0)] = 0.0
+    "USD for each hour that the teacher is asked: what a GPU of your own costs."
+
+
 class SampledTeacher(_Teacher):
     """What all teachers have that are asked now."""
 
@@ -140,8 +183,11 @@ class SampledTeacher(_Teacher):
     "Revision of the model, for the record and the request key."
     prompt: Annotated[Prompt, Field(validate_default=True)] = cast(Prompt, "paper")
     "Prompt file (YAML), relative to the recipe, or the name of a shipped one."
-    samples: Annotated[int, Field(ge=1)] = 1
-    "Traces per problem."
+    samples: Annotated[
+        Annotated[int, Field(ge=1), Tag("<number>")] | Annotated[UntilCorrect, Tag("<until>")],
+        Discriminator(lambda samples: "<until>" if isinstance(samples, Mapping | UntilCorrect) else "<number>"),
+    ] = 1
+    "Traces per problem; or {until_correct: 1, at_most: 8}."
     temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
     "Sampling temperature; 0 is greedy."
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -154,6 +200,8 @@ class SampledTeacher(_Teacher):
     "Limit on one request."
     extra_body: dict[str, object] = {}
     "More fields of the request, such as chat_template_kwargs."
+    price: Price | None = None
+    "What the teacher costs."
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -162,11 +210,21 @@ class SampledTeacher(_Teacher):
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
-        if self.samples > 1 and self.temperature == 0:
+        if self.most_samples > 1 and self.temperature == 0:
             raise ValueError(
-                f"samples: {self.samples} at temperature 0 are {self.samples} copies; set a temperature"
+                f"samples: {self.most_samples} at temperature 0 are {self.most_samples} copies; set a temperature"
             )
         return self
+
+    @property
+    def most_samples(self) -> int:
+        """Traces of a problem at the most."""
+        return self.samples if isinstance(self.samples, int) else self.samples.at_most
+
+    @property
+    def right_samples(self) -> int:
+        """Right traces of a problem that are enough."""
+        return 1 if isinstance(self.samples, int) else self.samples.until_correct
 
     def sampling(self) -> dict[str, object]:
         """The settings that a request key depends on."""
@@ -177,23 +235,70 @@ class SampledTeacher(_Teacher):
 
 
 class OpenAIServer(_Part):
-    """Any OpenAI-compatible server, and how many requests it takes."""
+    """Any OpenAI-compatible server, or several that serve the same, and how many requests they take."""
 
     engine: Literal["openai"]
-    base_url: Address = "https://api.openai.com/v1"
-    "Address of the API, up to and with /v1."
+    base_url: Addresses = ("https://api.openai.com/v1",)
+    "Address of the API, up to and with /v1; a list is asked in turn, and one that is dead is left out meanwhile."
     api_key_env: str = "OPENAI_API_KEY"
     "Name of the environment variable that holds the key; none is sent if it is not set."
+    headers: dict[str, str] = {}
+    "More headers; ${NAME} in a value is replaced by the environment variable, so that no key stands here."
     concurrency: Annotated[int, Field(ge=1)] = 64
-    "Requests under way at once."
+    "Requests under way at once at one address; fewer while it is overloaded."
+    connect_seconds: Annotated[float, Field(gt=0)] = 10.0
+    "Limit on connecting."
+    read_seconds: Annotated[float, Field(gt=0)] | None = None
+    "Limit on waiting for the next bytes; default: as long as the whole request may take."
+
+    @property
+    def most_under_way(self) -> int:
+        """Requests under way at once at all addresses."""
+        return self.concurrency * len(self.base_url)
+
+    def connection(self) -> tuple[object, ...]:
+        """What the connection is made from: teachers that agree in it share one."""
+        headers = tuple(sorted(self.headers.items()))
+        timeouts = self.connect_seconds, self.read_seconds
+        return self.engine, self.base_url, self.api_key_env, headers, self.concurrency, timeouts
 
 
 class OpenAITeacher(OpenAIServer, SampledTeacher):
     """A teacher behind such a server."""
 
+
+class VLLMTeacher(SampledTeacher):
+    """A teacher in this process: vLLM, offline, on the GPUs of this machine."""
+
+    engine: Literal["vllm"]
+    tensor_parallel: Annotated[int, Field(ge=1)] = 1
+    "GPUs that one layer is spread over."
+    pipeline_parallel: Annotated[int, Field(ge=1)] = 1
+    "Groups of GPUs that the layers are spread over."
+    quantization: str | None = None
+    "Quantisation method, such as fp8 or awq; default: that of the weights."
+    dtype: str = "auto"
+    "Number format of the weights."
+    max_model_len: Annotated[int, Field(ge=1)] | None = None
+    "Context in tokens; default: the model's own."
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
+    "Share of the GPU's memory to take; default: vLLM's."
+    prefix_caching: bool = True
+    "Compute what prompts have in common once; the samples of a problem share all of it."
+    engine_args: dict[str, object] = {}
+    "More arguments of vLLM's engine, such as kv_cache_dtype; in the names of vLLM's Python API."
+    concurrency: Annotated[int, Field(ge=1)] = 256
+    "Requests handed to vLLM at once; it batches them itself."
+
+    @property
+    def most_under_way(self) -> int:
+        """Requests under way at once."""
+        return self.concurrency
+
     def connection(self) -> tuple[object, ...]:
-        """What the connection is made from: teachers that agree in it share one."""
-        return self.engine, self.base_url, self.api_key_env, self.concurrency
+        """What the model is loaded with: teachers that agree in it share the loaded model."""
+        own = set(VLLMTeacher.model_fields) - set(SampledTeacher.model_fields)
+        return canonical_json(self.model_dump(mode="json", include=own | {"model", "revision"})), "vllm"
 
 
 class LlamaCppTeacher(SampledTeacher):
@@ -215,7 +320,7 @@ class LlamaCppTeacher(SampledTeacher):
     max_tokens: Annotated[int, Field(ge=1)] = 512
 
     @property
-    def concurrency(self) -> int:
+    def most_under_way(self) -> int:
         """Requests under way at once in all copies."""
         return self.slots * self.copies
 
@@ -280,11 +385,46 @@ def _engine_of(value: object) -> str:
 
 Teacher = Annotated[
     Annotated[OpenAITeacher, Tag("<openai>")]
+    | Annotated[VLLMTeacher, Tag("<vllm>")]
     | Annotated[LlamaCppTeacher, Tag("<llamacpp>")]
     | Annotated[DatasetTeacher, Tag("<dataset>")],
     Discriminator(_tag_of),
 ]
-ENGINES = ("openai", "llamacpp", "dataset")
+ENGINES = ("openai", "vllm", "llamacpp", "dataset")
+
+
+class Failures(_Part):
+    """When a run of many requests is given up: by the share that fails, not by single ones."""
+
+    window: Annotated[int, Field(ge=1)] = 50
+    "Requests that are looked at: the last so many that ended at one engine."
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    "Share of them that may fail; above it nothing more is asked."
+
+
+class Budget(_Part):
+    """Limits on one call of `generate`; the same command later goes on with a new one."""
+
+    usd: Annotated[float, Field(gt=0)] | None = None
+    "US dollars, by the prices of the teachers."
+    tokens: Annotated[int, Field(gt=0)] | None = None
+    "Tokens of prompts, reasoning and responses together."
+    hours: Annotated[float, Field(gt=0)] | None = None
+    "Hours by the clock."
+
+
+class Cluster(_Part):
+    """A Ray cluster that runs generate and verify; `cluster: ray` is this with its defaults."""
+
+    engine: Literal["ray"] = "ray"
+    address: str | None = None
+    "Where Ray is, or auto; default: the variable RAY_ADDRESS, else one that is started on this machine."
+    replicas: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 8)
+    "Fewest and most copies of an engine; Ray adds and removes them."
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    "CPU cores for each copy."
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    "GPUs for each copy; of a vllm teacher as many as it is spread over."
 
 
 class Judge(OpenAIServer):
@@ -342,6 +482,14 @@ class Mixing(_Part):
     "What the student is asked; {{problem}} is replaced."
     suspect_references: Literal["leave_out", "keep"] = "leave_out"
     "What becomes of problems whose reference looks wrong, those that `mixdistill verify --audit` lists."
+    student: str | None = None
+    "Folder, Hub id or template file of the student: reasoning is joined as its template wants; default: <think>."
+
+    @field_validator("student")
+    @classmethod
+    def _resolve_student(cls, name: str | None, info: ValidationInfo) -> str | None:
+        path = _resolve_path(Path(name), info) if name else None
+        return str(path.absolute()) if path is not None and path.exists() else name
 
 
 class Publish(_Part):
@@ -366,6 +514,11 @@ class Recipe(_Part):
     "Keep only the first so many problems."
     problems: Annotated[tuple[ProblemSource, ...], Field(min_length=1)]
     teachers: Annotated[dict[Name, Teacher], Field(min_length=1)]
+    escalate: tuple[Name, ...] = ()
+    "Teachers in order: each is asked only about the problems that those before it did not get right."
+    failures: Failures = Failures()
+    budget: Budget = Budget()
+    cluster: Cluster | None = None
     verify: Verify = Verify()
     stats: Stats = Stats()
     mixing: Mixing = Mixing()
@@ -384,6 +537,11 @@ class Recipe(_Part):
                 raise PlacedError((str(name), "engine"), told)
         return teachers
 
+    @field_validator("cluster", mode="before")
+    @classmethod
+    def _name_cluster(cls, cluster: object) -> object:
+        return {"engine": cluster} if isinstance(cluster, str) else cluster
+
     @field_validator("mixes")
     @classmethod
     def _ratios_sum_to_one(cls, mixes: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -399,6 +557,12 @@ class Recipe(_Part):
         for contrast in self.mixing.contrasts:
             for mix in contrast:
                 _known_name(mix, self.mixes, ("mixing", "contrasts"), "mix")
+        for place, name in enumerate(self.escalate):
+            _known_name(name, self.teachers, ("escalate",), "teacher")
+            if name in self.escalate[:place] or isinstance(self.teachers[name], DatasetTeacher):
+                raise PlacedError(
+                    ("escalate",), f"teacher {name!r} must stand here once, and be one that is asked"
+                )
         open_ended = any(
             isinstance(teacher, DatasetTeacher) and teacher.columns.teacher for teacher in self.teachers.values()
         )
@@ -419,20 +583,24 @@ class Recipe(_Part):
         """The recipe without what concerns this machine only: folders of paths, addresses, variables' names."""
         dumped = self.model_dump(mode="json", exclude_defaults=True)
         content: dict[str, object] = {"name": self.name, "seed": self.seed, **dumped}
+        for key in ("budget", "cluster", "failures"):
+            content.pop(key, None)
         parts = [
             *cast("list[dict[str, object]]", content["problems"]),
             *cast("dict[str, dict[str, object]]", content["teachers"]).values(),
             cast("dict[str, object]", content.get("stats", {})),
+            cast("dict[str, object]", content.get("mixing", {})),
             cast("dict[str, dict[str, object]]", content.get("verify", {})).get("judge", {}),
         ]
         for part in parts:
-            for key in ("base_url", "api_key_env", "threads", "copies"):
+            for key in _OF_THIS_MACHINE:
                 part.pop(key, None)
-            for key in ("file", "gguf", "tokenizer", "model"):
+            for key in ("file", "gguf", "tokenizer", "model", "student"):
                 if name := str(part.get(key) or ""):
                     part[key] = Path(name).name if key in ("file", "gguf") else without_folders(name)
-            if "extra_body" in part:
-                part["extra_body"] = _without_texts(part["extra_body"])
+            for key in ("extra_body", "engine_args"):
+                if key in part:
+                    part[key] = _without_texts(part[key])
         return content
 
 

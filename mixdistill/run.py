@@ -7,20 +7,51 @@ still the ones that it wrote; then it need not run again.
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple, TypedDict, cast
+from typing import NamedTuple, Protocol, TypedDict, cast
 
 from mixdistill.errors import RecordError, StorageError
 from mixdistill.files import cannot_write, file_digest, read_json, write_json
 from mixdistill.records import canonical_json, digest
 
-Progress = Callable[[int, int, str], None]
-"Called with how many are done, how many there are, and a few words about the last ones."
+
+class TeacherFigures(NamedTuple):
+    """What one teacher did in this call."""
+
+    teacher: str
+    asked: int
+    "Requests that ended, failed ones too."
+    failed: int
+    tokens: int
+    "Tokens of reasoning and responses."
+    judged: int
+    "Traces that were judged meanwhile."
+    correct: int
+
+
+class Figures(NamedTuple):
+    """How asking goes, in this call."""
+
+    in_flight: int
+    "Requests under way."
+    retries: int
+    tokens: int
+    "Tokens of reasoning and responses."
+    cost_usd: float | None
+    "None where no price is known."
+    teachers: tuple[TeacherFigures, ...]
+
+
+class Progress(Protocol):
+    """Called with how many are done, how many there are, and a few words or figures about it."""
+
+    def __call__(self, done: int, total: int, note: str, figures: Figures | None = None, /) -> None: ...
+
 
 _VERSIONS = ("mixdistill", "datasets", "huggingface-hub", "polars", "pyarrow", "sympy", "xllamacpp")
 
@@ -76,8 +107,16 @@ class Run:
         return self.folder / "traces" / "wanted.parquet"
 
     @cached_property
+    def engines(self) -> Path:
+        return self.folder / "traces" / "engines.json"
+
+    @cached_property
     def verdicts(self) -> Path:
         return self.folder / "verdicts.parquet"
+
+    @cached_property
+    def verdicts_so_far(self) -> Path:
+        return self.folder / "verdicts"
 
     @cached_property
     def suspects(self) -> Path:
@@ -114,6 +153,10 @@ class Run:
     def trace_files(self) -> list[Path]:
         """The append-only files of finished traces, oldest writer first."""
         return sorted(self.traces.glob("*.jsonl"))
+
+    def verdict_files(self) -> list[Path]:
+        """The append-only files of what was judged while traces were still written, oldest writer first."""
+        return sorted(self.verdicts_so_far.glob("*.jsonl"))
 
     def opinion_files(self) -> list[Path]:
         """The append-only files of what the judge said, oldest writer first."""
@@ -183,8 +226,12 @@ class Run:
         counts: Mapping[str, int],
         seconds: float,
         complete: bool,
+        about: Mapping[str, object] | None = None,
     ) -> StageRecord:
-        """Notes in manifest.json that a stage ran. `reads` are the files as they were before it did."""
+        """Notes in manifest.json that a stage ran. `reads` are the files as they were before it did.
+
+        `about` is what else is worth knowing of it.
+        """
         entry: dict[str, object] = {
             "complete": complete,
             "settings": _settings_digest(settings),
@@ -194,6 +241,7 @@ class Run:
             "seconds": round(seconds, 3),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "versions": versions(),
+            **(about or {}),
         }
         write_json(self.manifest, self.stages() | {stage: entry})
         return StageRecord(stage, dict(counts), seconds, complete, skipped=False)

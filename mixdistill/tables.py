@@ -5,13 +5,12 @@ Verdict, the numbers of stats.json and mix.json as typed dicts. Every missing fi
 the stage to run.
 """
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from mixdistill.files import read_json, read_lines, read_parquet
+from mixdistill.files import read_json, read_parquet
 from mixdistill.records import Opinion, Problem, Trace, polars_schema
 from mixdistill.run import Run
+from mixdistill.trace_files import last_of_each_request, stored_traces
 
 if TYPE_CHECKING:
     import polars
@@ -89,13 +88,6 @@ def read_traces(run: Run) -> "polars.DataFrame":
     return found.sort("place").select(pl.col(name) for name in polars_schema(Trace))
 
 
-def stored_traces(run: Run) -> "polars.DataFrame":
-    """For each request key the last trace without an error, else the last error."""
-    import polars as pl
-
-    return _last_of_each_request(run.trace_files(), Trace, pl.col("error").is_null())
-
-
 def read_verdicts(run: Run) -> "polars.DataFrame":
     """The verdicts: columns of Verdict. Raises StorageError if nothing was judged yet."""
     return read_parquet(run.verdicts, "verify")
@@ -110,17 +102,7 @@ def read_opinions(run: Run) -> "polars.DataFrame":
     """For each question to the judge the last answer that is no failure, else the last failure."""
     import polars as pl
 
-    return _last_of_each_request(run.opinion_files(), Opinion, pl.col("status").is_not_null())
-
-
-def _last_of_each_request(paths: Iterable[Path], record: type, is_good: "polars.Expr") -> "polars.DataFrame":
-    """Of the rows with one request key the last good one, else the last one."""
-    import polars as pl
-
-    schema = polars_schema(record)
-    rows = pl.concat([pl.DataFrame(schema=schema), *(read_lines(path, schema) for path in paths)])
-    ranked = rows.with_row_index("line").sort(is_good, "line")
-    return ranked.unique("request_key", keep="last", maintain_order=True).drop("line")
+    return last_of_each_request(run.opinion_files(), Opinion, pl.col("status").is_not_null())
 
 
 def read_stats(run: Run) -> Stats:

@@ -1,4 +1,4 @@
-"""What is asked of a teacher, and how its answer is taken apart."""
+"""What is asked of a teacher, and the trace that its answer makes."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,8 @@ import pytest
 from mixdistill.builders.completions import (
     Completion,
     Request,
-    read_message,
+    Sampled,
     render_prompt,
-    sampled_requests,
-    split_thinking,
 )
 from mixdistill.prompt import Example, Prompt
 from mixdistill.recipe import OpenAITeacher
@@ -26,7 +24,8 @@ SAMPLED = OpenAITeacher(
 
 
 def requests(teacher: OpenAITeacher, *, run_seed: int = 42, name: str = "long") -> list[Request]:
-    return list(sampled_requests(name, teacher, TWO_PROBLEMS, run_seed))
+    calls = Sampled(name, teacher, run_seed)
+    return [calls.request(problem, n) for problem in TWO_PROBLEMS for n in range(teacher.most_samples)]
 
 
 def keys(of: Iterable[Request]) -> list[str]:
@@ -35,60 +34,6 @@ def keys(of: Iterable[Request]) -> list[str]:
 
 def changed(**fields: object) -> OpenAITeacher:
     return SAMPLED.model_copy(update=fields)
-
-
-@pytest.mark.parametrize(
-    ("text", "reasoning", "response"),
-    [
-        pytest.param("It is 2.", None, "It is 2.", id="no thinking"),
-        pytest.param("", None, "", id="nothing at all"),
-        pytest.param("<think>1 + 1</think>It is 2.", "1 + 1", "It is 2.", id="both marks"),
-        pytest.param("1 + 1\n</think>\n\nIt is 2.", "1 + 1", "It is 2.", id="the template opened it"),
-        pytest.param("<think>1 + 1", "1 + 1", "", id="cut while thinking"),
-        pytest.param(" \n<think>1 + 1", "1 + 1", "", id="white space before the opener"),
-        pytest.param("<think>\n\n</think>\n\nIt is 2.", "", "It is 2.", id="thinking switched off"),
-        pytest.param("<think>1 + 1</think>", "1 + 1", "", id="cut after thinking"),
-        pytest.param(
-            "<think>a </think> b</think>It is 2.", "a </think> b", "It is 2.", id="the last closer counts"
-        ),
-        pytest.param("a <think> b", None, "a <think> b", id="an opener inside the text opens nothing"),
-        pytest.param("<think>π ≈ 3\r\n</think>Ω", "π ≈ 3", "Ω", id="unicode, Windows newline"),
-    ],
-)
-def test_thinking_is_taken_apart_from_the_response(text: str, reasoning: str | None, response: str) -> None:
-    assert split_thinking(text) == (reasoning, response)
-
-
-@pytest.mark.parametrize(
-    ("message", "reasoning", "response"),
-    [
-        pytest.param({"content": "4", "reasoning": "2 + 2"}, "2 + 2", "4", id="vLLM, OpenRouter"),
-        pytest.param({"content": "4", "reasoning_content": "2 + 2"}, "2 + 2", "4", id="DeepSeek, llama.cpp"),
-        pytest.param(
-            {"content": "4", "reasoning": "a", "reasoning_content": "b"}, "a", "4", id="reasoning comes first"
-        ),
-        pytest.param(
-            {"content": "4", "reasoning": None, "reasoning_content": "b"}, "b", "4", id="null is not a reasoning"
-        ),
-        pytest.param({"content": "4", "reasoning": ""}, None, "4", id="nor is an empty text"),
-        pytest.param(
-            {"content": "4", "reasoning_details": [
-                {"type": "reasoning.text", "text": "2 "}, {"type": "reasoning.encrypted", "data": "x"},
-                {"type": "reasoning.text", "text": "+ 2"}, "?",
-            ]},
-            "2 + 2", "4", id="details in parts, some of them without a text",
-        ),
-        pytest.param({"content": "4", "reasoning_details": []}, None, "4", id="no details"),
-        pytest.param({"content": "<think>2 + 2</think>4"}, "2 + 2", "4", id="inside the content"),
-        pytest.param({"content": None, "reasoning": "2 +"}, "2 +", "", id="cut while thinking"),
-        pytest.param({"content": None}, None, "", id="nothing came"),
-        pytest.param({}, None, "", id="no content at all"),
-    ],
-)  # fmt: skip
-def test_reasoning_is_found_wherever_the_server_puts_it(
-    message: dict[str, object], reasoning: str | None, response: str
-) -> None:
-    assert read_message(message) == (reasoning, response)
 
 
 def test_a_prompt_is_system_then_worked_examples_then_the_problem() -> None:

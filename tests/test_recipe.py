@@ -164,8 +164,8 @@ def test_an_unknown_key_is_named_with_its_line_and_the_near_match(
         (", style: long", "", "5: teachers.long.style is missing"),
         ("engine: openai", "engine: opnai", "7: teachers.short.engine: no engine 'opnai'; did you mean 'openai'?"),
         ("engine: openai", "engine: x",
-         "7: teachers.short.engine: no engine 'x' (there are: openai, llamacpp, dataset"),
-        ("    engine: openai\n", "", "6: teachers.short.engine: has to be named: openai, llamacpp, dataset"),
+         "7: teachers.short.engine: no engine 'x' (there are: openai, vllm, llamacpp, dataset"),
+        ("    engine: openai\n", "", "6: teachers.short.engine: has to be named: openai, vllm, llamacpp, dataset"),
         ("{engine: dataset, file: traces.jsonl, style: long}", "QwQ", "5: teachers.long.engine: has to be named"),
         ("{engine: dataset, file: traces.jsonl, style: long}", "", "5: teachers.long.engine: has to be named"),
         ("    model: m\n", "", "6: teachers.short.model is missing"),
@@ -451,7 +451,7 @@ def test_an_address_is_http_and_holds_no_key(recipe: Path, url: str, stored: str
         assert "base_url: is not an http(s) address (a key belongs into" in refusal(recipe)
         assert "s3cret" not in refusal(recipe)
     else:
-        assert getattr(load_recipe(str(recipe)).teachers["short"], "base_url", None) == stored
+        assert getattr(load_recipe(str(recipe)).teachers["short"], "base_url", None) == (stored,)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from mixdistill.errors import MixdistillError, RecordError, StorageError
 from mixdistill.files import LineWriter, write_parquet
 from mixdistill.records import Problem, Trace, Verdict, polars_schema, to_frame
 from mixdistill.run import Run
-from mixdistill.tables import read_problems, read_traces, read_verdicts, stored_traces
+from mixdistill.tables import read_problems, read_traces, read_verdicts
+from mixdistill.trace_files import stored_traces
 
 
 def stored(key: str, response: str = "", error: str | None = None, **other: object) -> dict[str, object]:

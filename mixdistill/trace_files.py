@@ -1,0 +1,99 @@
+"""The append-only files of finished traces, and an index beside each that is read instead of their text.
+
+Each writer has a file of its own, `traces/<time>-<process>.jsonl`, with a line for each trace, and `.index` of the
+same name with a short line for each of those: what a resume has to know. Both are written as a trace comes, the
+trace first; a trace that the index lacks (the process died between the two) is read from the file itself. An index
+may be deleted: it is only quicker.
+"""
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mixdistill.files import LineWriter, read_lines
+from mixdistill.records import Trace, polars_schema
+from mixdistill.run import Run
+
+if TYPE_CHECKING:
+    import polars
+
+_FIELDS = tuple(Trace.__dataclass_fields__)
+_INDEXED = (
+    "request_key", "trace_id", "problem_id", "teacher", "finish_reason", "error", "prompt_tokens",
+    "completion_tokens", "max_tokens", "cost_usd", "latency_seconds",
+)  # fmt: skip
+
+
+class TraceWriter:
+    """Appends traces to a file of its own; one that `write` returned from survives the death of this process."""
+
+    def __init__(self, run: Run) -> None:
+        path = run.traces / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
+        self._traces = LineWriter(path)
+        self._index = LineWriter(path.with_suffix(".index"))
+
+    def write(self, trace: Trace) -> None:
+        """Appends one trace. Raises StorageError if the disk refuses."""
+        values = {name: value for name in _FIELDS if (value := getattr(trace, name)) is not None}
+        end = self._traces.write(values)
+        self._index.write({"end": end} | {name: values[name] for name in _INDEXED if name in values})
+
+    def close(self) -> None:
+        """Closes the files; a `write` after it is an error."""
+        self._traces.close()
+        self._index.close()
+
+
+def read_index(run: Run) -> "polars.DataFrame":
+    """What is known of every trace, in the order they were written, without their text.
+
+    Columns: request_key, trace_id, problem_id, teacher, finish_reason, error, prompt_tokens, completion_tokens,
+    max_tokens, cost_usd, latency_seconds. A request that was asked again has several rows. Raises RecordError if a
+    file cannot be read.
+    """
+    import polars as pl
+
+    schema = pl.Schema({name: polars_schema(Trace)[name] for name in _INDEXED})
+    return pl.concat([pl.DataFrame(schema=schema), *(_indexed(path, schema) for path in run.trace_files())])
+
+
+def _indexed(path: Path, schema: "polars.Schema") -> "polars.DataFrame":
+    """The rows of one file: from its index as far as it goes, the rest from the file."""
+    import polars as pl
+
+    index = path.with_suffix(".index")
+    size = path.stat().st_size
+    if not index.exists():
+        return read_lines(path, schema)
+    known = read_lines(index, pl.Schema({"end": pl.Int64(), **schema}))
+    end = int(known["end"][-1]) if known.height else 0
+    if end > size:  # somebody took lines out of the file
+        return read_lines(path, schema)
+    rows = known.drop("end")
+    return rows if end == size else pl.concat([rows, read_lines(path, schema, from_byte=end)])
+
+
+def stored_traces(run: Run, keys: Collection[str] | None = None) -> "polars.DataFrame":
+    """For each request key the last trace without an error, else the last error; of all keys, or of these."""
+    import polars as pl
+
+    frame = last_of_each_request(run.trace_files(), Trace, pl.col("error").is_null())
+    return frame if keys is None else frame.filter(pl.col("request_key").is_in(list(keys)))
+
+
+def last_of_each_request(paths: "list[Path]", record: type, is_good: "polars.Expr") -> "polars.DataFrame":
+    """Of the rows with one request key the last good one, else the last one."""
+    import polars as pl
+
+    schema = polars_schema(record)
+    return last_rows(
+        pl.concat([pl.DataFrame(schema=schema), *(read_lines(path, schema) for path in paths)]), is_good
+    )
+
+
+def last_rows(rows: "polars.DataFrame", is_good: "polars.Expr") -> "polars.DataFrame":
+    """Of the rows with one request key the last good one, else the last one."""
+    ranked = rows.with_row_index("line").sort(is_good, "line")
+    return ranked.unique("request_key", keep="last", maintain_order=True).drop("line")
