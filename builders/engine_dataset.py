@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 
-from mixdistill.builders.completions import Completion, Request, split_thinking
+from mixdistill.builders.completions import Completion, Request
 from mixdistill.builders.hub_rows import read_hub_rows
+from mixdistill.builders.reasoning import split_text
 from mixdistill.files import Row, read_rows, with_columns
 from mixdistill.recipe import DatasetTeacher
 from mixdistill.records import (
@@ -69,7 +70,7 @@ def _request(
     samples[problem.problem_id, label] += 1
     model = teacher.model or label
     reasoning = normalise_text(_part(row, columns.reasoning, number) or "")
-    text = split_thinking(normalise_text(response))
+    text = split_text(normalise_text(response))
     answer = Completion(
         response=text.response,
         reasoning=reasoning or text.reasoning,

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from mixdistill.builders.chat_template import reasoning_form
+from mixdistill.builders.reasoning import ReasoningForm, join_reasoning
 from mixdistill.errors import MixdistillError, RecipeError
 from mixdistill.files import write_json, write_parquet
 from mixdistill.prompt import fill
@@ -42,24 +44,26 @@ class Arm(NamedTuple):
 def build_mixes(recipe: Recipe, run: Run) -> dict[str, int]:
     """Writes every mix of the recipe; returns the rows of each.
 
-    Raises RecipeError for a part that no teacher has, MixdistillError if a contrast has no problem left.
+    Raises RecipeError for a part that no teacher has, MixdistillError if a contrast has no problem left, and what
+    `reasoning_form` raises.
     """
     problems = {problem.problem_id: problem for problem in read_problems(run, recipe.limit)}
     suspects = _suspects(recipe, run) & problems.keys()
     trusted = [problem for problem in problems if problem not in suspects]
     eligible = _eligible(read_traces(run), read_verdicts(run))
     candidates = _candidates(recipe, eligible.filter(~eligible["problem_id"].is_in(sorted(suspects))))
+    form = _form(recipe, eligible)
     counts: dict[str, int] = {}
     for contrast in _contrasts(recipe):
         for arm in _arms(recipe, contrast, trusted, candidates, len(suspects)):
             rows = [
-                _row(problems[problem], part, _pick(candidates[part][problem], recipe.seed, problem), recipe)
+                _row(problems[problem], part, _pick(candidates[part][problem], recipe.seed, problem), recipe, form)
                 for problem, part in arm.parts.items()
             ]
-            frame = to_frame(MixRow, rows)
+            frame = _to_frame(rows, form)
             folder = run.mixes / arm.name
             write_parquet(folder / "train.parquet", frame)
-            write_json(folder / "mix.json", _describe(arm, contrast, frame))
+            write_json(folder / "mix.json", _describe(arm, contrast, frame, form))
             counts[arm.name] = frame.height
     return counts
 
@@ -217,12 +221,16 @@ def _why_left_out(problem: str, parts: set[str], candidates: Candidates) -> str:
     return f"no right trace by {' nor by '.join(wrong)}" if wrong else ""
 
 
-def _row(problem: Problem, part: str, trace: Mapping[str, object], recipe: Recipe) -> MixRow:
-    reasoning, response = trace["reasoning"], str(trace["response"])
-    content = f"<think>\n{reasoning}\n</think>\n\n{response}" if reasoning else response
+def _form(recipe: Recipe, eligible: "polars.DataFrame") -> ReasoningForm:
+    """How the reasoning is joined; a student is not asked where no trace has any."""
+    reasons = eligible["reasoning"].fill_null("") != ""
+    return reasoning_form(recipe.mixing.student if reasons.any() else None, all_reason=reasons.all())
+
+
+def _row(problem: Problem, part: str, trace: Mapping[str, object], recipe: Recipe, form: ReasoningForm) -> MixRow:
     question = fill(recipe.mixing.prompt, problem.problem)
     user: Message = {"role": "user", "content": question}
-    assistant: Message = {"role": "assistant", "content": content}
+    assistant = join_reasoning(cast("str | None", trace["reasoning"]), str(trace["response"]), form)
     return MixRow(
         problem_id=problem.problem_id,
         trace_id=str(trace["trace_id"]),
@@ -238,7 +246,7 @@ def _row(problem: Problem, part: str, trace: Mapping[str, object], recipe: Recip
         style=cast("Style", trace["style"]),
         size=cast("Size | None", trace["size"]),
         completion_tokens=cast("int | None", trace["completion_tokens"]),
-        completion_chars=len(content),
+        completion_chars=sum(len(str(text)) for key, text in assistant.items() if key != "role" and text),
         source=problem.source,
         license=problem.license,
         subject=problem.subject,
@@ -246,7 +254,21 @@ def _row(problem: Problem, part: str, trace: Mapping[str, object], recipe: Recip
     )
 
 
-def _describe(arm: Arm, contrast: Sequence[str], frame: "polars.DataFrame") -> dict[str, object]:
+def _to_frame(rows: Sequence[MixRow], form: ReasoningForm) -> "polars.DataFrame":
+    """The rows, their messages with the field of the reasoning where the form has one."""
+    import polars as pl
+
+    frame = to_frame(MixRow, rows)
+    if form.field is None:
+        return frame
+    turn = pl.Struct({"role": pl.String(), form.field: pl.String(), "content": pl.String()})
+    columns = {"completion": [row.completion for row in rows], "messages": [row.messages for row in rows]}
+    return frame.with_columns(pl.Series(name, turns, pl.List(turn)) for name, turns in columns.items())
+
+
+def _describe(
+    arm: Arm, contrast: Sequence[str], frame: "polars.DataFrame", form: ReasoningForm
+) -> dict[str, object]:
     parts = Counter(arm.parts.values())
     tokens = frame["completion_tokens"].drop_nulls()
     return {
@@ -259,5 +281,6 @@ def _describe(arm: Arm, contrast: Sequence[str], frame: "polars.DataFrame") -> d
         "rows_by_teacher": dict(sorted(frame["teacher"].value_counts().iter_rows())),
         "completion_tokens": {"n": len(tokens), "sum": int(tokens.sum())},
         "completion_chars": int(frame["completion_chars"].sum()),
+        "reasoning": str(form),
         "problems_left_out": arm.left_out,
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import mixdistill
 from mixdistill.cards.licences import Licence, resulting_licence
 from mixdistill.files import read_parquet
-from mixdistill.recipe import DatasetTeacher, LlamaCppTeacher, OpenAITeacher, Recipe, without_folders
+from mixdistill.recipe import DatasetTeacher, Recipe, SampledTeacher, Teacher, without_folders
 from mixdistill.run import Run
 from mixdistill.tables import (
     MixNumbers,
@@ -186,7 +186,7 @@ def _examples(run: Run, mix: str) -> str:
         row = shortest.get(part)
         if row is None:
             continue
-        text = row["completion"][0]["content"]
+        text = "\n\n".join(text for key, text in row["completion"][0].items() if key != "role" and text)
         cut = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]} [...]"
         shown.append(
             f"**Part {_code(part)}**: {row['style']}, by {_code(row['teacher'])}; the reference is "
@@ -214,15 +214,22 @@ def _teacher_table(recipe: Recipe, stats: Stats) -> str:
     return _table(["teacher", "model", "style", "size", "how it was asked"], rows)
 
 
-def _asked(teacher: "OpenAITeacher | LlamaCppTeacher | DatasetTeacher | None") -> str:
+def _asked(teacher: Teacher | None) -> str:
     if teacher is None or isinstance(teacher, DatasetTeacher):
         return "traces that existed already"
     examples = len(teacher.prompt.examples)
     return (
-        f"{_counted(teacher.samples, 'sample')} a problem, temperature {teacher.temperature:g}, top-p "
+        f"{_samples(teacher)} a problem, temperature {teacher.temperature:g}, top-p "
         f"{teacher.top_p:g}, at most {_counted(teacher.max_tokens, 'token')}"
         + (f", {_counted(examples, 'worked example')}" if examples else "")
     )
+
+
+def _samples(teacher: SampledTeacher) -> str:
+    if isinstance(teacher.samples, int):
+        return _counted(teacher.samples, "sample")
+    right, most = teacher.samples.until_correct, _counted(teacher.samples.at_most, "sample")
+    return f"until {right} right, at most {most}"
 
 
 def _pass_rate_table(teachers: Sequence[TeacherStats]) -> str:

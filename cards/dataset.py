@@ -17,7 +17,7 @@ from mixdistill.cards.plots import PLOTS
 from mixdistill.errors import StorageError
 from mixdistill.files import cannot_write, file_digest, read_parquet, write_bytes, write_json, write_text
 from mixdistill.recipe import Recipe
-from mixdistill.records import MixRow, Suspect, Trace, Verdict, polars_schema
+from mixdistill.records import Suspect, Trace, Verdict, polars_schema
 from mixdistill.run import Run, versions
 from mixdistill.tables import read_suspects, read_traces, read_verdicts
 
@@ -70,7 +70,7 @@ def _write_data(recipe: Recipe, run: Run, folder: Path) -> list[Config]:
     configs = []
     for name in recipe.mixes:
         frame = read_parquet(run.mixes / name / "train.parquet", "mix")
-        configs.append(_write_config(folder, name, frame, polars_schema(MixRow)))
+        configs.append(_write_config(folder, name, frame, frame.schema))
     verdicts = read_verdicts(run).drop("problem_id")
     traces = read_traces(run).join(verdicts, on="trace_id", how="left", maintain_order="left")
     traces = traces.filter(traces["error"].is_null())  # a failed request has no trace, and its error names hosts

@@ -201,7 +201,7 @@ class MixRow:
     prompt: tuple[Message, ...]
     "The user turn, as TRL's prompt-completion form has it."
     completion: tuple[Message, ...]
-    "The assistant turn: reasoning in <think> where it is apart, then the response."
+    "The assistant turn: the reasoning where it is apart, as the student's template wants it, then the response."
     messages: tuple[Message, ...]
     "Both turns, as the messages form has them."
     problem: str

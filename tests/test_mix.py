@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from made_runs import make_problem, make_recipe, make_run, make_suspect, make_trace
+from made_runs import finish_run, make_problem, make_recipe, make_run, make_suspect, make_trace
 
 from mixdistill.builders.mix import Arm, Candidates, build_mixes, draw_contrast, largest_remainder
 from mixdistill.errors import MixdistillError, RecipeError
@@ -232,6 +232,7 @@ def test_shares_in_the_frame_are_those_that_mix_json_tells(tmp_path: Path) -> No
         "rows_by_teacher": {"long": 6, "short": 24},
         "completion_tokens": {"n": 6, "sum": 42},
         "completion_chars": sum(len(row["completion"][0]["content"]) for row in frame.iter_rows(named=True)),
+        "reasoning": "<think>...</think>",
         "problems_left_out": {},
     }
 
@@ -260,6 +261,85 @@ def test_a_trace_without_reasoning_has_no_think(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", PROBLEMS, BOTH)
 
     assert not build(run)["short"]["completion"].list.first().struct.field("content").str.contains("<think>").any()
+
+
+def template_file(folder: Path, assistant: str) -> str:
+    """A file with a chat template that writes an assistant's turn like this."""
+    path = folder / "student.jinja"
+    turn = f"{{%- if m.role == 'assistant' %}}A: {assistant}{{%- else %}}U: {{{{ m.content }}}}{{%- endif %}}"
+    path.write_text(f"{{%- for m in messages %}}{turn}{{%- endfor %}}", encoding="utf-8")
+    return str(path)
+
+
+KNOWS_THE_FIELD = (
+    "{%- if m.reasoning_content is string %}<think>{{ m.reasoning_content }}</think>{%- endif %}{{ m.content }}"
+)
+DROPS_THINKING = "{{ m.content.split('</think>')[-1] }}"
+
+
+def test_reasoning_stands_in_the_field_that_the_student_knows(tmp_path: Path) -> None:
+    traces = [replace(trace, reasoning="One, two.") if trace.style == "long" else trace for trace in BOTH]
+    run = make_run(tmp_path / "run", PROBLEMS, traces)
+
+    frames = build(run, mixing={"student": template_file(tmp_path, KNOWS_THE_FIELD)})
+
+    (turn,) = frames["long"]["completion"][0]
+    assert list(turn) == ["role", "reasoning_content", "content"]
+    assert turn["reasoning_content"] == "One, two."
+    assert "One, two." not in turn["content"]
+    row = frames["short"].row(0, named=True)
+    assert row["completion"][0]["reasoning_content"] is None
+    assert [sorted(turn) for turn in row["prompt"]] == [["content", "role"]]
+    assert [turn["role"] for turn in row["messages"]] == ["user", "assistant"]
+    assert row["messages"][1] == row["completion"][0]
+    assert frames["long"]["completion_chars"][0] == len("One, two.") + len(turn["content"])
+    assert told(run, "long")["reasoning"] == "reasoning_content"
+    assert frames["long"].schema == frames["short"].schema
+
+
+def test_a_student_whose_template_drops_reasoning_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    traces = [replace(trace, reasoning="One, two.") for trace in BOTH]
+    run = make_run(tmp_path / "run", PROBLEMS, traces)
+
+    with pytest.raises(RecipeError, match=r"^mixing.student: the chat template of .* drops the reasoning"):
+        build(run, mixing={"student": template_file(tmp_path, DROPS_THINKING)})
+
+    assert not run.mixes.exists()
+
+
+def test_a_student_is_not_asked_where_no_trace_has_reasoning(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", PROBLEMS, BOTH)
+
+    frames = build(run, mixing={"student": template_file(tmp_path, DROPS_THINKING)})
+
+    assert frames["long"].height == 30
+
+
+def test_a_student_on_the_hub_is_published_by_its_name_and_one_on_disk_without_its_folder(tmp_path: Path) -> None:
+    def published(student: str) -> object:
+        return make_recipe(MIXES, mixing={"student": student}).public()["mixing"]
+
+    (tmp_path / "qwen").mkdir()
+
+    assert published("Qwen/Qwen3-0.6B") == {"student": "Qwen/Qwen3-0.6B"}
+    assert published(str(tmp_path / "qwen")) == {"student": "qwen"}
+
+
+def test_a_dataset_whose_reasoning_stands_in_a_field_is_read_by_load_dataset(tmp_path: Path) -> None:
+    import datasets
+
+    traces = [replace(trace, reasoning="One, two.") if trace.style == "long" else trace for trace in BOTH]
+    run = make_run(tmp_path / "run", PROBLEMS, traces)
+    recipe = make_recipe(MIXES, mixing={"student": template_file(tmp_path, KNOWS_THE_FIELD)})
+
+    finish_run(recipe, run)
+
+    loaded = datasets.load_dataset(str(run.dataset), "long", split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded[0]["completion"][0]["reasoning_content"] == "One, two."
+    card = (run.dataset / "README.md").read_text(encoding="utf-8")
+    assert "One, two.\n\n" in card
+    manifest = json.loads((run.dataset / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["recipe"]["mixing"] == {"student": "student.jinja"}
 
 
 def traces_of(teacher: str, style: Any, size: Any, problems: Iterable[Problem] = PROBLEMS) -> list[Trace]:
