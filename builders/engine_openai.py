@@ -1,15 +1,17 @@
-"""The engine `openai`: any OpenAI-compatible server, over HTTP, many requests at once.
+"""The engine `openai`: any OpenAI-compatible server, or several that serve the same, over HTTP.
 
 In: a Request. Out: a Completion; what fails for one request (400, a timeout, a server error after some tries)
 is its `error`. What fails for all of them (no connection from the start, 401, 403, 404) is raised as
-TeacherError before more is sent. The key is read from the environment and shows nowhere.
+TeacherError before more is sent. How much a server is asked at once is `pace`'s business, what its answers mean
+that of `server_answers`. The key and other headers are read from the environment and show nowhere.
 """
 
 import asyncio
 import json
 import os
+import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -17,187 +19,283 @@ import aiohttp
 import tenacity
 import yarl
 from aiohttp.helpers import get_env_proxy_for_url
+from multidict import CIMultiDict
 
-from mixdistill.builders.completions import Completion, Request, read_message
+from mixdistill.builders.completions import Completion, Load, Request
+from mixdistill.builders.pace import Pace, Slots
+from mixdistill.builders.server_answers import Fault, RefusedError, TransientError, read_answer
+from mixdistill.builders.server_facts import FACT_SECONDS, server_facts
 from mixdistill.errors import TeacherError
 from mixdistill.recipe import OpenAIServer
 
 _TRIES = 5
-_TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_FATAL_STATUS = {
-    401: "the key is refused; set the environment variable {key_env}",
-    402: "the account has no credit left",
-    403: "the key may not use this model; look at the account or the variable {key_env}",
-    404: "no such address or model there; look at base_url and model",
-}
-_NO_CONNECTION = (aiohttp.ClientConnectionError, aiohttp.InvalidURL)
-_CONNECT_SECONDS = 10.0
-_RETRY_AFTER_MAX_SECONDS = 60.0
+_WAIT = tenacity.wait_random_exponential(multiplier=0.3, max=20)
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 _QUOTE_CHARS = 300
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_SECRET_CHARS = 4  # shorter values, such as "1" or "yes", hide nothing and stand in many texts
 
 
-class _TransientError(Exception):
-    """Worth another try, not before `retry_after_seconds`."""
+class _Endpoint(NamedTuple):
+    """Where requests to one address go."""
 
-    def __init__(self, fault: str, retry_after_seconds: float = 0.0) -> None:
-        super().__init__(fault)
-        self.retry_after_seconds = retry_after_seconds
-
-
-def _asked_to_wait(error: BaseException) -> float:
-    return error.retry_after_seconds if isinstance(error, _TransientError) else 0.0
+    url: yarl.URL
+    proxy: yarl.URL | None
+    proxy_auth: aiohttp.BasicAuth | None
 
 
-_WAIT = tenacity.wait_random_exponential(multiplier=0.3, max=20) + tenacity.wait_exception(_asked_to_wait)
+class _Tries:
+    """What the tries of one request know of each other."""
+
+    __slots__ = ("latency_seconds", "pace", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.pace: Pace | None = None
+        "Of the server that failed last: another one is asked next."
+        self.latency_seconds = 0.0
 
 
-class _Proxy(NamedTuple):
-    url: yarl.URL | None
-    auth: aiohttp.BasicAuth | None
+class Embedded(NamedTuple):
+    """What is known of a server that runs in this process; no proxy leads there."""
 
-
-_DIRECT = _Proxy(None, None)
+    key: str
+    about: Mapping[str, object]
+    "What serves."
 
 
 class OpenAIEngine:
-    """A connection to one server, shared by the teachers that it serves."""
+    """The connections to the servers of one teacher, shared by the teachers that they serve."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, base_url: str, key: str | None, key_env: str,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        self, session: aiohttp.ClientSession, server: OpenAIServer, endpoints: Mapping[str, _Endpoint],
+        secrets: Sequence[str], embedded: Embedded | None, sleep: Callable[[float], Awaitable[None]],
     ) -> None:  # fmt: skip
         self._session = session
-        self._sleep = sleep
-        self._url = f"{base_url}/chat/completions"
-        self._key = key
-        self._key_env = key_env
-        self._reached = False
+        self._server = server
+        self._endpoints = endpoints
+        self._slots = Slots([Pace(address, server.concurrency) for address in endpoints])
+        self._secrets = secrets
+        self._embedded = embedded
+        self._retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(_TRIES),
+            wait=_WAIT,
+            sleep=sleep,
+            retry=tenacity.retry_if_exception_type(TransientError),
+            reraise=True,
+        )
+        self._retries = 0
+        self._models: set[str] = set()
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+
+    @property
+    def load(self) -> Load:
+        """How busy all servers together are."""
+        paces = self._slots.paces
+        in_flight, limit = sum(pace.in_flight for pace in paces), sum(int(pace.limit) for pace in paces)
+        return Load(in_flight, limit, self._retries)
 
     async def complete(self, request: Request) -> Completion:
-        """Asks once, or up to five times where the failure may pass."""
-        started = time.monotonic()
+        """Asks once, or up to five times where the failure may pass.
+
+        The latency is that of the last try, without the wait for room.
+        """
+        self._models.add(request.model)
+        tries = _Tries(request)
         try:
-            async for attempt in tenacity.AsyncRetrying(
-                stop=tenacity.stop_after_attempt(_TRIES),
-                wait=_WAIT,
-                sleep=self._sleep,
-                retry=tenacity.retry_if_exception_type(_TransientError),
-                reraise=True,
-            ):
-                with attempt:
-                    answer = await self._post(request)
-        except _TransientError as error:
-            if not self._reached and isinstance(error.__cause__, _NO_CONNECTION):
-                raise TeacherError(
-                    f"teacher {request.teacher!r}: {self._url}: {error}; start the server or mend base_url"
-                ) from error
-            return Completion(error=f"{error} ({_TRIES} tries)", latency_seconds=_since(started))
-        if isinstance(answer, str):
-            return Completion(error=answer, latency_seconds=_since(started))
-        completion = _read_answer(answer, _since(started))
-        if completion is None:
-            fault = f"no choice with a message in the answer: {self._quote(json.dumps(answer).encode())}"
-            return Completion(error=fault, latency_seconds=_since(started))
+            try:
+                return await self._try(tries)
+            except TransientError as error:
+                return await self._try_again(tries, error)
+        except TransientError as error:
+            self._stop_if_unreached(request, error)
+            return Completion(error=f"{error} ({_TRIES} tries)", latency_seconds=tries.latency_seconds)
+
+    async def _try_again(self, tries: _Tries, fault: TransientError) -> Completion:
+        """The tries after the first one; apart, because few requests need what tenacity makes for each."""
+        async for attempt in self._retrying.copy():
+            with attempt:
+                if attempt.retry_state.attempt_number == 1:
+                    raise fault
+                self._retries += 1
+                completion = await self._try(tries)
         return completion
 
-    async def _post(self, request: Request) -> dict[str, object] | str:
-        """The JSON object that came back, or the error of this one request as text."""
+    async def _try(self, tries: _Tries) -> Completion:
+        """One try, once a server has room; where none can connect to it, the next one is asked at once."""
+        for others in reversed(range(len(self._endpoints))):
+            pace = await self._slots.take(tries.pace)
+            started = time.monotonic()
+            try:
+                completion = await self._post(tries.request, self._endpoints[pace.address], started)
+                pace.answered(well=completion.error is None)
+                return completion
+            except TransientError as error:
+                tries.pace, tries.latency_seconds = pace, _since(started)
+                _note(error, pace, started)
+                if not (others and error.fault == "dead" and self._slots.has_other(pace)):
+                    raise
+            finally:
+                self._slots.give_back(pace)
+        raise AssertionError("the last server raises")
+
+    async def _post(self, request: Request, endpoint: _Endpoint, started: float) -> Completion:
+        """The completion that came back, or the error of this one request in its place."""
         body = {
-            "model": request.model, "messages": list(request.messages), "max_tokens": request.max_tokens,
+            "model": request.model, "messages": request.messages, "max_tokens": request.max_tokens,
             "seed": request.seed, **request.body,
         }  # fmt: skip
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        timeout = aiohttp.ClientTimeout(total=request.timeout_seconds, connect=_CONNECT_SECONDS)
+        timeout = self._timeout(request.timeout_seconds)
         try:
-            async with self._session.post(self._url, json=body, headers=headers, timeout=timeout) as response:
-                self._reached = True
+            async with self._session.post(
+                endpoint.url, data=json.dumps(body).encode(), timeout=timeout, allow_redirects=False,
+                proxy=endpoint.proxy, proxy_auth=endpoint.proxy_auth,
+            ) as response:  # fmt: skip
                 content = await response.read()
-                status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _TransientError(_transport_fault(error)) from error
-        if status in _FATAL_STATUS:
-            way_out = _FATAL_STATUS[status].format(key_env=self._key_env)
-            raise TeacherError(f"teacher {request.teacher!r}: {self._url} answered {status}: {way_out}")
-        if status in _TRANSIENT_STATUS:
-            fault = f"HTTP {status}: {self._quote(content)}"
-            raise _TransientError(fault, _retry_after_seconds(response.headers))
-        if status != 200:
-            return f"HTTP {status}: {self._quote(content)}"
+            fault: Fault = "dead" if isinstance(error, _NEVER_SENT) else "lost"
+            raise TransientError(self._transport_fault(error, timeout), fault) from error
         try:
-            answer = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise _TransientError(f"not JSON: {self._quote(content)}") from error
-        return answer if isinstance(answer, dict) else f"not a JSON object: {self._quote(content)}"
+            return read_answer(response.status, response.headers, content, _since(started), self._quote)
+        except RefusedError as error:
+            told = f"{error}".format(key_env=self._server.api_key_env)
+            raise TeacherError(f"teacher {request.teacher!r}: {endpoint.url} {told}") from error
+
+    def _stop_if_unreached(self, request: Request, error: TransientError) -> None:
+        """Raises TeacherError if no server ever answered and none can be reached."""
+        lost = isinstance(error.__cause__, aiohttp.ClientConnectionError)
+        slow = isinstance(error.__cause__, aiohttp.SocketTimeoutError)
+        if lost and not slow and not any(pace.reached for pace in self._slots.paces):
+            urls = ", ".join(str(endpoint.url) for endpoint in self._endpoints.values())
+            told = f"{urls}: {error}; start the server or mend base_url"
+            raise TeacherError(f"teacher {request.teacher!r}: {told}") from error
 
     def _quote(self, content: bytes) -> str:
         """The beginning of what a server said, on one line; some servers say the key they were sent."""
-        if self._key:
-            content = content.replace(self._key.encode(), b"***")
+        for secret in self._secrets:
+            content = content.replace(secret.encode(), b"***")
         text = content[: 4 * _QUOTE_CHARS].decode("utf-8", "replace")
         return " ".join(text.split())[:_QUOTE_CHARS] or "(empty)"
 
+    def _transport_fault(self, error: Exception, timeout: aiohttp.ClientTimeout) -> str:
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return f"no connection within {timeout.connect:g} s"
+        if isinstance(error, aiohttp.SocketTimeoutError):
+            return f"no bytes within {timeout.sock_read:g} s"
+        if isinstance(error, TimeoutError):
+            return f"no answer within {timeout.total:g} s"
+        return f"{type(error).__name__}: {self._quote(str(error).encode())}"
+
+    def _timeout(self, total_seconds: float) -> aiohttp.ClientTimeout:
+        timeout = self._timeouts.get(total_seconds)
+        if timeout is None:
+            timeout = aiohttp.ClientTimeout(
+                total=total_seconds, connect=self._server.connect_seconds, sock_read=self._server.read_seconds
+            )
+            self._timeouts[total_seconds] = timeout
+        return timeout
+
+    async def describe(self) -> dict[str, object]:
+        """What the first server that answered says it is."""
+        if self._embedded is not None:
+            return dict(self._embedded.about)
+        paces = self._slots.paces
+        pace = next((pace for pace in paces if pace.reached), paces[0])
+        endpoint = self._endpoints[pace.address]
+        # A session of its own, so that the connections of the requests stay theirs.
+        async with aiohttp.ClientSession(
+            headers=self._session.headers, cookie_jar=aiohttp.DummyCookieJar()
+        ) as session:
+            facts = await server_facts(
+                lambda url: _get(session, endpoint._replace(url=url)), yarl.URL(pace.address), sorted(self._models)
+            )
+        return {"engine": "openai", **facts}
+
 
 @asynccontextmanager
-async def open_openai(server: OpenAIServer) -> AsyncIterator[OpenAIEngine]:
-    """The connection to a server."""
+async def open_openai(
+    server: OpenAIServer,
+    embedded: Embedded | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[OpenAIEngine]:
+    """The connections to a server, or to the several that serve the same.
+
+    Raises TeacherError where an address or a header cannot be used.
+    """
     # `export KEY=$(cat file)` may bring a newline.
-    key = os.environ.get(server.api_key_env, "").strip() or None
-    async with client_session(server.concurrency, _environment_proxy(server.base_url)) as session:
-        yield OpenAIEngine(session, server.base_url, key, server.api_key_env)
+    key = embedded.key if embedded else os.environ.get(server.api_key_env, "").strip()
+    headers, secrets = _read_headers(server.headers, key)
+    endpoints = {address: _endpoint(address, proxied=embedded is None) for address in server.base_url}
+    connector = aiohttp.TCPConnector(limit=0)  # the slots are the limit
+    async with aiohttp.ClientSession(
+        connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        yield OpenAIEngine(session, server, endpoints, secrets, embedded, sleep)
 
 
-def client_session(concurrency: int, proxy: _Proxy = _DIRECT) -> aiohttp.ClientSession:
-    """An HTTP client for so many requests at once."""
-    connector = aiohttp.TCPConnector(limit=concurrency)
-    return aiohttp.ClientSession(connector=connector, proxy=proxy.url, proxy_auth=proxy.auth)
-
-
-def _environment_proxy(url: str) -> _Proxy:
-    """The proxy that HTTPS_PROXY and its like name. Not `trust_env`: that sends passwords from ~/.netrc too."""
+async def _get(session: aiohttp.ClientSession, endpoint: _Endpoint) -> Mapping[str, object]:
+    """What a server says there; nothing where it cannot be had."""
     try:
-        return _Proxy(*get_env_proxy_for_url(yarl.URL(url)))
+        async with session.get(
+            endpoint.url, timeout=aiohttp.ClientTimeout(total=FACT_SECONDS), allow_redirects=False,
+            proxy=endpoint.proxy, proxy_auth=endpoint.proxy_auth,
+        ) as response:  # fmt: skip
+            answer = json.loads(await response.read()) if response.status == 200 else None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _note(error: TransientError, pace: Pace, started: float) -> None:
+    """What a fault of a request from `started` says of the server."""
+    now = time.monotonic()
+    if error.fault in ("dead", "lost"):
+        pace.failed(started, now, dead=error.fault == "dead")
+        return
+    pace.answered(well=False)
+    if error.fault == "overloaded":
+        pace.overloaded(started, now, error.pause_seconds)
+
+
+def _read_headers(written: Mapping[str, str], key: str) -> tuple[CIMultiDict[str], list[str]]:
+    """The headers of every request, and what in them must show nowhere, the longest first."""
+    headers = CIMultiDict({"Content-Type": "application/json"})
+    secrets = {key}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    for name, text in written.items():
+        parts = _VARIABLE.split(text)  # every second one is the name of a variable
+        parts[1::2] = [_variable(name, variable) for variable in parts[1::2]]
+        headers[name] = "".join(parts)
+        secrets.update(parts[1::2], {headers[name]} if len(headers[name]) >= _SECRET_CHARS else ())
+    for name, value in headers.items():
+        if not f"{name}{value}".isprintable():
+            raise TeacherError(f"headers: {name!r}: a line break or the like stands in it; look at its variable")
+    return headers, sorted(secrets - {""}, key=len, reverse=True)
+
+
+def _variable(header: str, variable: str) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise TeacherError(
+            f"headers: {header}: the environment variable {variable} is not set; set it, or leave the header out"
+        )
+    return value
+
+
+def _endpoint(address: str, *, proxied: bool) -> _Endpoint:
+    """Where to send, and the proxy that HTTPS_PROXY and its like name for that.
+
+    Not aiohttp's `trust_env`: that sends passwords from ~/.netrc too.
+    """
+    try:
+        url = yarl.URL(f"{address}/chat/completions")
+    except ValueError as error:
+        raise TeacherError(f"base_url: {address}: {error}; mend base_url") from error
+    try:
+        return _Endpoint(url, *(get_env_proxy_for_url(url) if proxied else (None, None)))
     except LookupError:
-        return _DIRECT
-
-
-def _retry_after_seconds(headers: Mapping[str, str]) -> float:
-    """What the header Retry-After asks for; its form with a date is rare among these servers and not read."""
-    text = headers.get("Retry-After", "")
-    return min(float(text), _RETRY_AFTER_MAX_SECONDS) if text.isdecimal() else 0.0
-
-
-def _read_answer(answer: Mapping[str, object], latency_seconds: float) -> Completion | None:
-    """The completion in the answer of a server; None if there is none in it."""
-    choices = answer.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or not isinstance(message, dict):
-        return None
-    text = read_message(message)
-    finish_reason = choice.get("finish_reason")
-    usage = answer.get("usage")
-    counts = usage if isinstance(usage, dict) else {}
-    details = counts.get("completion_tokens_details")
-    return Completion(
-        response=text.response,
-        reasoning=text.reasoning,
-        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
-        prompt_tokens=_count(counts, "prompt_tokens"),
-        completion_tokens=_count(counts, "completion_tokens"),
-        reasoning_tokens=_count(details if isinstance(details, dict) else {}, "reasoning_tokens"),
-        latency_seconds=latency_seconds,
-    )
-
-
-def _count(counts: Mapping[str, object], name: str) -> int | None:
-    value = counts.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _transport_fault(error: Exception) -> str:
-    if isinstance(error, asyncio.TimeoutError):
-        return "no answer in time"
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_QUOTE_CHARS]
+        return _Endpoint(url, None, None)
 
 
 def _since(started: float) -> float:

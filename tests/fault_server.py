@@ -1,8 +1,9 @@
 """A small OpenAI-compatible server on loopback that answers, or fails, as a script says.
 
-Speaks only POST /v1/chat/completions, without streaming. The script sees what is asked and how often that
-was asked before, and returns the Reply; it runs in the thread of its request, so it may wait for others.
-Every request is counted, also those of processes that die while they wait.
+Speaks POST /v1/chat/completions, without streaming, and GET for some pages. The script sees what is asked and
+how often that was asked before, and returns the Reply; it runs in the thread of its request, so it may wait for
+others. Every request is counted, also those of processes that die while they wait. `FAULTS` names what servers
+do wrong.
 """
 
 import http.server
@@ -13,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 34, "completion_tokens_details": {"reasoning_tokens": 20}}
@@ -35,6 +36,7 @@ class Asked(NamedTuple):
     body: dict[str, Any]
     authorization: str | None
     connection: tuple[str, int]
+    headers: Mapping[str, str]
 
     @property
     def request(self) -> Request:
@@ -50,8 +52,12 @@ class Reply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     missing_bytes: int = 0
-    "Promised in Content-Length, and never sent."
+    "Promised in Content-Length, and never sent: the connection is closed in their place."
+    stalls: bool = False
+    "Whether it stays open instead, and nothing more comes."
     delay_seconds: float = 0.0
+    "Before the first byte."
+    content_type: str = "application/json"
 
 
 Script = Callable[[Asked, int], Reply]
@@ -80,23 +86,53 @@ def refuses(status: int, words: str = "injected fault", **headers: str) -> Reply
     return Reply(content, status, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
+def _cut(reply: Reply, *, stalls: bool = False) -> Reply:
+    """Half of a reply, which promises all of it."""
+    content = reply.content or b""
+    half = len(content) // 2
+    return replace(reply, content=content[:half], missing_bytes=len(content) - half, stalls=stalls)
+
+
+FAULTS: Mapping[str, Reply] = {
+    "429 with Retry-After": refuses(429, Retry_After="0.01"),
+    "429 without Retry-After": refuses(429),
+    "500": refuses(500),
+    "slow first byte": says(delay_seconds=3600),
+    "stall within the body": _cut(says(), stalls=True),
+    "reset": RESET,
+    "connection closed within the body": _cut(says()),
+    "truncated JSON": Reply(b'{"choices": [{"mess'),
+    "invalid JSON": Reply(b"{'choices': None}"),
+    "a page instead of JSON": Reply(b"<html>busy</html>", content_type="text/html"),
+    "error inside a good status": Reply(b'{"error": {"code": 502, "message": "upstream is down"}}'),
+    "empty choices": Reply(b'{"choices": [], "usage": {"completion_tokens": 0}}'),
+    "missing usage": says(usage=None),
+    "wrong content type": replace(says(), content_type="text/plain"),
+    "finish_reason length": says("<think>2 + 2 is", finish_reason="length"),
+    "content filter": says("", finish_reason="content_filter"),
+}
+"What each does for as long as it is asked; the client's own limits end what never ends."
+
+
 def in_turn(*replies: Reply) -> Script:
     """A script that gives each request the replies one after the other, and then the last one for good."""
     return lambda asked, before: replies[min(before, len(replies) - 1)]
 
 
 class FaultServer:
-    """The server; serves inside its `with` block, on a free port."""
+    """The server; serves inside its `with` block, on a free port or on the one that is named."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, port: int = 0) -> None:
         self.script = script
+        self.pages: dict[str, object] = {}
+        "What GET answers, by path, as JSON; 404 for any other."
         self.asked: list[Asked] = []
         self.bugs: list[Exception] = []
         "What the script raised: a test must look at it, its client only saw a reset."
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._times: Counter[Request] = Counter()
-        self._httpd = _Httpd(("127.0.0.1", 0), _handler_of(self))
+        self._httpd = _Httpd(("127.0.0.1", port), _handler_of(self))
         self.port = self._httpd.server_address[1]
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
 
@@ -133,8 +169,12 @@ class FaultServer:
         except Exception as error:
             self.bugs.append(error)
             return RESET
-        self._stopping.wait(reply.delay_seconds)
+        self.wait(reply.delay_seconds)
         return reply
+
+    def wait(self, seconds: float) -> None:
+        """Waits, but not longer than the server serves."""
+        self._stopping.wait(seconds)
 
 
 class _Httpd(http.server.ThreadingHTTPServer):
@@ -153,9 +193,13 @@ def _handler_of(server: FaultServer) -> type[http.server.BaseHTTPRequestHandler]
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked = Asked(self.path, body, self.headers["Authorization"], self.client_address)
+            asked = Asked(self.path, body, self.headers["Authorization"], self.client_address, dict(self.headers))
             with suppress(ConnectionError):  # the client may be dead by now
                 self._send(server.reply_to(asked))
+
+        def do_GET(self) -> None:
+            page = server.pages.get(self.path)
+            self._send(refuses(404) if page is None else Reply(json.dumps(page).encode()))
 
         def _send(self, reply: Reply) -> None:
             if reply.content is None:
@@ -164,9 +208,12 @@ def _handler_of(server: FaultServer) -> type[http.server.BaseHTTPRequestHandler]
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
+            self.send_header("Content-Type", reply.content_type)
             self.send_header("Content-Length", str(len(reply.content) + reply.missing_bytes))
             self.end_headers()
             self.wfile.write(reply.content)
+            if reply.stalls:
+                server.wait(3600)
             self.close_connection = bool(reply.missing_bytes)
 
         def _reset(self) -> None:

@@ -6,12 +6,13 @@ Few tokens, and one thread: two threads on two busy cores wait for each other fo
 import asyncio
 import re
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from conftest import no_progress
 
-from mixdistill.builders.completions import Completion, Request
+from mixdistill.builders.completions import Completion, Load, Request
 from mixdistill.builders.engine_llamacpp import open_llamacpp, shipped_weights, weights_revision
 from mixdistill.builders.traces import generate_traces
 from mixdistill.errors import MissingExtraError, MixdistillError, TeacherError
@@ -20,6 +21,7 @@ from mixdistill.recipe import LlamaCppTeacher, Recipe
 from mixdistill.records import Problem, to_frame
 from mixdistill.run import Run
 from mixdistill.tables import read_traces
+from mixdistill.verifiers.live import live_judging
 
 N_TOKENS = 8
 
@@ -68,6 +70,27 @@ def test_the_embedded_model_answers_by_its_seed_within_its_limits() -> None:
     assert after.error is None
 
 
+def test_all_copies_answer_at_once_without_a_proxy_and_say_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    async def answers() -> tuple[Load, list[Completion], Load, dict[str, object]]:
+        async with open_llamacpp(teacher()) as engine:
+            asked = [asyncio.create_task(engine.complete(request(seed=seed))) for seed in range(4)]
+            await asyncio.sleep(0)
+            return engine.load, await asyncio.gather(*asked), engine.load, await engine.describe()
+
+    busy, completions, idle, about = asyncio.run(answers())
+
+    assert [completion.error for completion in completions] == [None] * 4
+    assert (busy, idle) == (Load(in_flight=4, limit=4, retries=0), Load(in_flight=0, limit=4, retries=0))
+    assert about == {
+        "engine": "llamacpp",
+        "version": version("xllamacpp"),
+        "revision": weights_revision(teacher()),
+        "flags": {"copies": 2, "n_parallel": 2, "n_ctx": 512, "n_threads": 1},
+    }
+
+
 def test_a_run_needs_nothing_but_the_shipped_model(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     problems = [
@@ -84,8 +107,8 @@ def test_a_run_needs_nothing_but_the_shipped_model(tmp_path: Path) -> None:
         "mixes": {"short": {"short": 1.0}},
     })  # fmt: skip
 
-    first = generate_traces(recipe, run, no_progress)
-    second = generate_traces(recipe, run, no_progress)
+    with live_judging(recipe, run) as judging:
+        first, second = (generate_traces(recipe, run, no_progress, judging) for _ in range(2))
 
     assert (first["asked"], first["failed"], second["asked"]) == (4, 0, 0)
     traces = read_traces(run)
@@ -181,7 +204,7 @@ def test_teachers_share_a_loaded_model_if_they_agree_in_what_loads_it(
 
 
 def test_as_many_requests_are_under_way_as_all_copies_have_slots() -> None:
-    assert teacher(slots=3, copies=2).concurrency == 6
+    assert teacher(slots=3, copies=2).most_under_way == 6
 
 
 @pytest.mark.parametrize("content", ["nothing", "a text", "the beginning of a model"])

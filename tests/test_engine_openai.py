@@ -2,22 +2,31 @@
 
 import asyncio
 import json
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import pytest
-from fault_server import RESET, FaultServer, Reply, in_turn, refuses, says
+from fault_server import FAULTS, RESET, Asked, FaultServer, Reply, in_turn, refuses, says
 
-from mixdistill.builders.completions import Completion, Request
-from mixdistill.builders.engine_openai import OpenAIEngine, client_session, open_openai
+from mixdistill.builders.completions import Completion, Load, Request
+from mixdistill.builders.engine_openai import OpenAIEngine, open_openai
+from mixdistill.builders.server_answers import TransientError, read_answer
 from mixdistill.errors import TeacherError
 from mixdistill.recipe import OpenAITeacher
 
 KEY = "sk-secret-0123456789"
 KEY_ENV = "TEACHER_KEY"
 ALWAYS_DOWN = "http://127.0.0.1:1/v1"  # tcpmux: nobody listens
+
+
+Sleep = Callable[[float], Awaitable[None]]
+Answers = TypeVar("Answers")
 
 
 @pytest.fixture
@@ -44,29 +53,38 @@ def request(text: str = "What is 2 + 2?", *, timeout_seconds: float = 30.0, **bo
     )  # fmt: skip
 
 
-def ask(base_url: str, *requests: Request, clock: Clock | None = None, key: str | None = KEY) -> list[Completion]:
-    """The answers to some requests, one after the other; sleeps between tries are only noted."""
-
-    async def answers() -> list[Completion]:
-        async with client_session(4) as session:
-            engine = OpenAIEngine(session, base_url, key, KEY_ENV, (clock or Clock()).sleep)
-            return [await engine.complete(each) for each in requests]
-
-    return asyncio.run(answers())
-
-
 def teacher(**fields: object) -> OpenAITeacher:
     return OpenAITeacher.model_validate(
-        {"engine": "openai", "model": "big", "style": "long", "api_key_env": KEY_ENV, "concurrency": 2, **fields}
+        {"engine": "openai", "model": "big", "style": "long", "api_key_env": KEY_ENV, "concurrency": 4, **fields}
     )
 
 
-def ask_as_a_recipe_does(base_url: str, *requests: Request) -> list[Completion]:
-    async def answers() -> list[Completion]:
-        async with open_openai(teacher(base_url=base_url)) as engine:
-            return [await engine.complete(each) for each in requests]
+def with_engine(
+    asking: Callable[[OpenAIEngine], Awaitable[Answers]], sleep: Sleep = asyncio.sleep, **fields: object
+) -> Answers:
+    """What asking an engine comes to; the key is that of the environment."""
 
-    return asyncio.run(answers())
+    async def opened() -> Answers:
+        async with open_openai(teacher(**fields), sleep=sleep) as engine:
+            return await asking(engine)
+
+    return asyncio.run(opened())
+
+
+def ask(
+    base_url: str | list[str], *requests: Request, clock: Clock | None = None, **fields: object
+) -> list[Completion]:
+    """The answers to some requests, one after the other; sleeps between tries are only noted."""
+
+    async def answers(engine: OpenAIEngine) -> list[Completion]:
+        return [await engine.complete(each) for each in requests]
+
+    return with_engine(answers, (clock or Clock()).sleep, base_url=base_url, **fields)
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_ENV, KEY)
 
 
 def test_a_request_is_sent_as_openai_servers_read_it(server: FaultServer) -> None:
@@ -88,9 +106,9 @@ def test_a_request_is_sent_as_openai_servers_read_it(server: FaultServer) -> Non
 def test_without_a_key_none_is_sent(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("", "  \n"):
         monkeypatch.setenv(KEY_ENV, value)
-        ask_as_a_recipe_does(server.base_url, request())
+        ask(server.base_url, request())
     monkeypatch.delenv(KEY_ENV)
-    ask_as_a_recipe_does(server.base_url, request())
+    ask(server.base_url, request())
 
     assert [asked.authorization for asked in server.asked] == [None, None, None]
 
@@ -100,7 +118,7 @@ def test_the_newline_at_the_end_of_a_key_file_is_no_part_of_the_key(
 ) -> None:
     monkeypatch.setenv(KEY_ENV, f"{KEY}\n")
 
-    ask_as_a_recipe_does(server.base_url, request())
+    ask(server.base_url, request())
 
     assert server.asked[0].authorization == f"Bearer {KEY}"
 
@@ -112,10 +130,9 @@ def test_passwords_of_other_programs_are_neither_sent_nor_in_the_way(
     netrc.write_text("machine 127.0.0.1 login me password netrc-secret\n")
     monkeypatch.setenv("NETRC", str(netrc))
 
-    monkeypatch.setenv(KEY_ENV, KEY)
-    (with_key,) = ask_as_a_recipe_does(server.base_url, request())
+    (with_key,) = ask(server.base_url, request())
     monkeypatch.delenv(KEY_ENV)
-    (without_key,) = ask_as_a_recipe_does(server.base_url, request())
+    (without_key,) = ask(server.base_url, request())
 
     assert [with_key.error, without_key.error] == [None, None]
     assert [asked.authorization for asked in server.asked] == [f"Bearer {KEY}", None]
@@ -128,7 +145,7 @@ def test_the_proxy_of_the_environment_is_used_but_not_for_hosts_in_no_proxy(
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     (through, direct) = [
-        ask_as_a_recipe_does(base_url, request())[0] for base_url in ("http://teacher.invalid/v1", server.base_url)
+        ask(base_url, request())[0] for base_url in ("http://teacher.invalid/v1", server.base_url)
     ]
 
     assert [through.error, direct.error] == [None, None]
@@ -193,29 +210,80 @@ def test_an_answer_is_read(server: FaultServer, reply: Reply, expected: Completi
     assert replace(completion, latency_seconds=None) == expected
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        pytest.param(refuses(429), id="too many requests"),
-        pytest.param(refuses(500), id="server error"),
-        pytest.param(refuses(503), id="model is loading"),
-        pytest.param(RESET, id="connection reset"),
-        pytest.param(Reply(says().content, missing_bytes=10), id="connection lost within the answer"),
-        pytest.param(Reply(b'{"choices": [{"mess'), id="half a JSON text"),
-        pytest.param(Reply(b"<html>busy</html>"), id="no JSON"),
-        pytest.param(Reply(b""), id="nothing"),
-        pytest.param(Reply(b"[" * 100_000), id="JSON too deep for Python"),
-    ],
-)
-def test_what_may_pass_is_tried_again(server: FaultServer, reply: Reply) -> None:
-    server.script = in_turn(reply, reply, says("4"))
+class Outcome(NamedTuple):
+    """What the trace says of a request whose server does one thing for good."""
+
+    error: str | None
+    n_sent: int = 5
+    response: str = ""
+    reasoning: str | None = None
+    finish_reason: str | None = None
+    completion_tokens: int | None = None
+
+
+def good(**fields: object) -> Outcome:
+    outcome = Outcome(None, 1, r"\boxed{4}", finish_reason="stop", completion_tokens=34)
+    return outcome._replace(**fields)  # type: ignore[arg-type]
+
+
+INJECTED = '{"error": {"message": "injected fault"}}'
+OUTCOMES = {
+    "429 with Retry-After": Outcome(f"HTTP 429: {INJECTED} (5 tries)"),
+    "429 without Retry-After": Outcome(f"HTTP 429: {INJECTED} (5 tries)"),
+    "500": Outcome(f"HTTP 500: {INJECTED} (5 tries)"),
+    "slow first byte": Outcome("no bytes within 0.1 s (5 tries)"),
+    "stall within the body": Outcome("no bytes within 0.1 s (5 tries)"),
+    "reset": Outcome("ClientOSError: [Errno 104] Connection reset by peer (5 tries)"),
+    "connection closed within the body": Outcome("ClientPayloadError: Response payload is not completed"),
+    "truncated JSON": Outcome('not JSON: {"choices": [{"mess (5 tries)'),
+    "invalid JSON": Outcome("not JSON: {'choices': None} (5 tries)"),
+    "a page instead of JSON": Outcome("not JSON: <html>busy</html> (5 tries)"),
+    "error inside a good status": Outcome(
+        'error 502 in the answer: {"error": {"code": 502, "message": "upstream is down"}} (5 tries)'
+    ),
+    "empty choices": Outcome(
+        'no choice with a message in the answer: {"choices": [], "usage": {"completion_tokens": 0}} (5 tries)'
+    ),
+    "missing usage": good(completion_tokens=None),
+    "wrong content type": good(),
+    "finish_reason length": good(response="", reasoning="2 + 2 is", finish_reason="length"),
+    "content filter": good(response="", finish_reason="content_filter"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_trace_says_what_the_server_did(server: FaultServer, name: str) -> None:
+    expected = OUTCOMES[name]
+    server.script = lambda asked, before: FAULTS[name] if asked.request.text == "faulty" else says("fine")
+
+    first, completion = ask(server.base_url, request("first"), request("faulty"), read_seconds=0.1)
+
+    trace = request("faulty").trace(completion)
+    sent = sum(asked.request.text == "faulty" for asked in server.asked)
+    error = trace.error if trace.error is None else trace.error.partition(": <ContentLengthError")[0]
+    assert first.response == "fine"
+    assert expected == Outcome(
+        error, sent, trace.response, trace.reasoning, trace.finish_reason, trace.completion_tokens
+    )
+    assert trace.latency_seconds is not None
+
+
+@pytest.mark.parametrize("name", [name for name, outcome in OUTCOMES.items() if outcome.n_sent > 1])
+def test_what_may_pass_is_tried_again(server: FaultServer, name: str) -> None:
+    server.script = in_turn(FAULTS[name], FAULTS[name], says("4"))
     clock = Clock()
 
-    (completion,) = ask(server.base_url, request(), clock=clock)
+    (completion,) = ask(server.base_url, request(), clock=clock, read_seconds=0.1)
 
     assert (completion.response, completion.error) == ("4", None)
     assert list(server.times().values()) == [3]
     assert len(clock.slept_seconds) == 2
+    assert clock.slept_seconds[0] <= 0.3
+    assert clock.slept_seconds[1] <= 0.6
+
+
+def test_every_fault_has_an_outcome() -> None:
+    assert OUTCOMES.keys() == FAULTS.keys()
 
 
 def test_a_slow_answer_is_given_up_and_asked_again(server: FaultServer) -> None:
@@ -234,6 +302,19 @@ def test_a_slow_answer_is_given_up_and_asked_again(server: FaultServer) -> None:
         (Reply(b"", 502), "HTTP 502: (empty) (5 tries)"),
         (Reply(b"<html>\n busy </html>"), "not JSON: <html> busy </html> (5 tries)"),
         (Reply(b"x" * 10_000, 500), f"HTTP 500: {'x' * 300} (5 tries)"),
+        (Reply(b""), "not JSON: (empty) (5 tries)"),
+        (Reply(b"[" * 100_000), f"not JSON: {'[' * 300} (5 tries)"),
+        (Reply(b"[1, 2]"), "not a JSON object: [1, 2] (5 tries)"),
+        (Reply(b'{"choices": [7]}'), 'no choice with a message in the answer: {"choices": [7]} (5 tries)'),
+        (
+            Reply(b'{"choices": [{"message": {"content": "a half"}, "error": {"code": "504"}}]}'),
+            'error 504 in the answer: {"choices": [{"message": {"content": "a half"}, "error": {"code": "504"}}]}'
+            " (5 tries)",
+        ),
+        (
+            Reply(b'{"error": {"code": "overloaded"}}'),
+            'no choice with a message in the answer: {"error": {"code": "overloaded"}} (5 tries)',
+        ),
     ],
 )
 def test_after_five_tries_the_fault_is_the_requests_error(server: FaultServer, reply: Reply, error: str) -> None:
@@ -251,12 +332,9 @@ def test_after_five_tries_the_fault_is_the_requests_error(server: FaultServer, r
         (refuses(400, "too long"), 'HTTP 400: {"error": {"message": "too long"}}'),
         (refuses(422), 'HTTP 422: {"error": {"message": "injected fault"}}'),
         (Reply(b"\xff\xfe", 413), "HTTP 413: \ufffd\ufffd"),
-        (Reply(b"[1, 2]"), "not a JSON object: [1, 2]"),
-        (Reply(b'{"choices": []}'), 'no choice with a message in the answer: {"choices": []}'),
-        (Reply(b'{"choices": [7]}'), 'no choice with a message in the answer: {"choices": [7]}'),
         (
-            Reply(b'{"error": {"code": 502, "message": "upstream is down"}}'),
-            'no choice with a message in the answer: {"error": {"code": 502, "message": "upstream is down"}}',
+            Reply(b'{"error": {"code": 400, "message": "too long"}}'),
+            'error 400 in the answer: {"error": {"code": 400, "message": "too long"}}',
         ),
     ],
 )
@@ -284,23 +362,46 @@ def test_a_first_request_that_takes_too_long_is_not_a_server_that_is_down(server
 
     hard, easy = ask(server.base_url, request("hard", timeout_seconds=0.1), request("easy"))
 
-    assert (hard.error, easy.response) == ("no answer in time (5 tries)", "4")
+    assert (hard.error, easy.response) == ("no answer within 0.1 s (5 tries)", "4")
 
 
-def test_a_server_that_goes_down_later_fails_requests_not_the_run() -> None:
-    async def answers() -> list[Completion]:
-        with FaultServer(in_turn(says("4"))) as server:
-            async with client_session(4) as session:
-                engine = OpenAIEngine(session, server.base_url, KEY, KEY_ENV, Clock().sleep)
-                first = await engine.complete(request())
-                server.script = in_turn(RESET)
-                return [first, await engine.complete(request())]
+def die(server: FaultServer) -> None:
+    """Ends a server; also over the connections that are kept open, nothing comes any more."""
+    server.script = in_turn(RESET)
+    server.__exit__()
 
-    first, second = asyncio.run(answers())
 
-    assert (first.error, second.response) == (None, "")
-    assert second.error is not None
-    assert second.error.endswith("(5 tries)")
+def test_a_server_that_goes_down_later_fails_requests_not_the_run(server: FaultServer) -> None:
+    async def answers(engine: OpenAIEngine) -> list[Completion]:
+        first = await engine.complete(request())
+        die(server)
+        return [first, await engine.complete(request())]
+
+    first, last = with_engine(answers, Clock().sleep, base_url=server.base_url)
+
+    assert (first.error, last.response) == (None, "")
+    assert last.error is not None
+    assert last.error.startswith(f"ClientConnectorError: Cannot connect to host 127.0.0.1:{server.port} ")
+    assert last.error.endswith("(5 tries)")
+
+
+def test_each_limit_on_time_names_itself_and_a_server_that_trickles_is_not_stalled(server: FaultServer) -> None:
+    server.script = lambda asked, before: says("4", delay_seconds=0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, socket.create_connection(deaf.getsockname()):
+        full = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"  # its queue is full: nobody gets a connection
+
+        (total,) = ask(server.base_url, request(timeout_seconds=0.1))
+        (read,) = ask(server.base_url, request(), read_seconds=0.1)
+        (neither,) = ask(server.base_url, request(), read_seconds=5)
+        with pytest.raises(TeacherError) as connect:
+            ask(full, request(), connect_seconds=0.1)
+
+    assert total.error == "no answer within 0.1 s (5 tries)"
+    assert read.error == "no bytes within 0.1 s (5 tries)"
+    assert neither.response == "4"
+    assert str(connect.value) == (
+        f"teacher 'long': {full}/chat/completions: no connection within 0.1 s; start the server or mend base_url"
+    )
 
 
 @pytest.mark.parametrize(
@@ -308,11 +409,13 @@ def test_a_server_that_goes_down_later_fails_requests_not_the_run() -> None:
     [
         (401, "the key is refused; set the environment variable TEACHER_KEY"),
         (403, "the key may not use this model; look at the account or the variable TEACHER_KEY"),
+        (402, "the account has no credit left"),
         (404, "no such address or model there; look at base_url and model"),
+        (308, "it moved to another address; mend base_url"),
     ],
 )
 def test_what_would_fail_every_request_is_raised_at_once(server: FaultServer, status: int, way_out: str) -> None:
-    server.script = in_turn(refuses(status))
+    server.script = in_turn(refuses(status, Location=f"{server.base_url}/elsewhere"))
 
     with pytest.raises(TeacherError) as raised:
         ask(server.base_url, request())
@@ -324,11 +427,28 @@ def test_what_would_fail_every_request_is_raised_at_once(server: FaultServer, st
 
 
 @pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (Reply(b'{"error": {"code": 401, "message": "no"}}'), 401),
+        (Reply(b'{"error": {"code": "insufficient_quota"}}', 429), 402),
+    ],
+)
+def test_what_the_content_says_counts_where_the_status_is_milder(
+    server: FaultServer, reply: Reply, code: int
+) -> None:
+    server.script = in_turn(reply)
+
+    with pytest.raises(TeacherError, match=f"/chat/completions answered {code}: "):
+        ask(server.base_url, request())
+
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
     ("base_url", "fault"),
     [
         (ALWAYS_DOWN, "ClientConnectorError: Cannot connect to host 127.0.0.1:1"),
         ("http://teacher.invalid/v1", "ClientConnectorDNSError: Cannot connect to host teacher.invalid:80"),
-        ("http://127.0.0.1:99999/v1", "InvalidUrlClientError: http://127.0.0.1:99999/v1/chat/completions"),
     ],
 )
 def test_a_server_that_cannot_be_reached_is_raised_after_five_tries(base_url: str, fault: str) -> None:
@@ -342,26 +462,105 @@ def test_a_server_that_cannot_be_reached_is_raised_after_five_tries(base_url: st
     assert len(clock.slept_seconds) == 4
 
 
+def test_an_address_that_is_none_is_named_before_anything_is_sent() -> None:
+    with pytest.raises(TeacherError) as raised:
+        ask("http://127.0.0.1:99999/v1", request())
+
+    assert str(raised.value) == "base_url: http://127.0.0.1:99999/v1: Port out of range 0-65535; mend base_url"
+
+
 @pytest.mark.parametrize(
-    ("header", "at_least", "below", "why"),
+    ("header", "seconds", "why"),
     [
-        ("7", 7, 7.7, "the server's wish, and a little chance so that not all come back at once"),
-        ("100000", 60, 61, "a minute at most"),
-        ("-7", 0, 0.7, "no number of seconds"),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", 0, 0.7, "dates are not read"),
+        ("7", 7, "seconds"),
+        ("0.5", 0.5, "a part of a second"),
+        ("100000", 120, "two minutes at most"),
+        ("inf", 120, "two minutes at most"),
+        ("-7", 0, "in the past"),
+        ("nan", 0, "no number"),
+        ("soon", 0, "no number and no date"),
+        (formatdate(time.time() - 60, usegmt=True), 0, "a date that is over"),
+        (formatdate(time.time() + 3600, usegmt=True), 120, "a date, two minutes at most"),
+        ("Wed, 21 Oct 2099 07:28:00 -0000", 0, "a date without its time zone"),
     ],
 )
-def test_retry_after_is_waited_for(
-    server: FaultServer, header: str, at_least: float, below: float, why: str
-) -> None:
-    server.script = in_turn(refuses(429, Retry_After=header), says("4"))
-    clock = Clock()
+def test_retry_after_is_read(header: str, seconds: float, why: str) -> None:
+    with pytest.raises(TransientError) as raised:
+        read_answer(429, {"Retry-After": header}, b"", 0.0, repr)
 
-    (completion,) = ask(server.base_url, request(), clock=clock)
+    assert raised.value.pause_seconds == seconds, why
 
-    assert completion.response == "4"
-    (slept_seconds,) = clock.slept_seconds
-    assert at_least <= slept_seconds < below, why
+
+def test_a_date_to_retry_after_is_waited_for() -> None:
+    with pytest.raises(TransientError) as raised:
+        read_answer(503, {"Retry-After": formatdate(time.time() + 60, usegmt=True)}, b"", 0.0, repr)
+
+    assert 55 < raised.value.pause_seconds <= 60
+
+
+def test_retry_after_is_waited_for_by_all_requests_and_takes_none_of_their_time(server: FaultServer) -> None:
+    came: list[float] = []
+
+    def script(asked: Asked, before: int) -> Reply:
+        came.append(time.monotonic())
+        return refuses(429, Retry_After="0.5") if len(came) == 1 else says("4")
+
+    server.script = script
+
+    async def answers(engine: OpenAIEngine) -> list[Completion]:
+        first = asyncio.create_task(engine.complete(request("first", timeout_seconds=0.4)))
+        while engine.load.limit == 4:
+            await asyncio.sleep(0.005)
+        others = [engine.complete(request(f"{i}", timeout_seconds=0.4)) for i in range(3)]
+        return await asyncio.gather(first, *others)
+
+    completions = with_engine(answers, Clock().sleep, base_url=server.base_url)
+
+    assert [completion.error for completion in completions] == [None] * 4
+    assert all((completion.latency_seconds or 0) < 0.4 for completion in completions)
+    assert len(came) == 5
+    assert min(came[1:]) - came[0] >= 0.45
+
+
+def test_an_overloaded_server_is_asked_less_at_once_and_then_more_again(server: FaultServer) -> None:
+    busy, most, lock = 0, [0], threading.Lock()
+    room = 3
+
+    def script(asked: Asked, before: int) -> Reply:
+        nonlocal busy
+        with lock:
+            busy += 1
+            most.append(busy)
+            fits = busy <= room
+        time.sleep(0.005)
+        with lock:
+            busy -= 1
+        return says("4") if fits else refuses(429)
+
+    server.script = script
+
+    async def answers(engine: OpenAIEngine) -> tuple[list[Completion], Load, Load]:
+        nonlocal room
+        numbers = iter(range(120))
+
+        async def work() -> list[Completion]:
+            return [await engine.complete(request(f"{number}")) for number in numbers]
+
+        done = await asyncio.gather(*(work() for _ in range(16)))
+        slowed, room = engine.load, 99
+        numbers = iter(range(120, 420))
+        done += await asyncio.gather(*(work() for _ in range(16)))
+        return [completion for completions in done for completion in completions], slowed, engine.load
+
+    completions, slowed, recovered = with_engine(answers, base_url=server.base_url, concurrency=16)
+
+    assert len(completions) == 420
+    assert [completion.error for completion in completions if completion.error] == []
+    assert max(most) > 3
+    assert slowed.limit <= 9  # it is halved as often as it gets beyond 3, and may have grown since
+    assert slowed.in_flight == 0
+    assert 0 < slowed.retries == recovered.retries
+    assert recovered.limit == 16
 
 
 @pytest.mark.parametrize("status", [400, 500, 200])
@@ -391,6 +590,7 @@ def test_half_a_key_is_not_quoted_either(server: FaultServer, n_spaces: int) -> 
         ({"base_url": ALWAYS_DOWN}, False),
         ({"api_key_env": "OTHER"}, False),
         ({"concurrency": 3}, False),
+        ({"headers": {"X-Team": "a"}}, False),
     ],
 )
 def test_teachers_share_a_connection_if_they_agree_in_what_makes_it(
@@ -408,11 +608,233 @@ def test_requests_are_under_way_at_once_over_connections_that_are_kept(server: F
 
     server.script = answers_when_all_are_there
 
-    async def answers() -> list[Completion]:
-        async with client_session(4) as session:
-            engine = OpenAIEngine(session, server.base_url, KEY, KEY_ENV)
-            rounds = [await asyncio.gather(*(engine.complete(request()) for _ in range(4))) for _ in range(3)]
-            return [completion for completions in rounds for completion in completions]
+    async def answers(engine: OpenAIEngine) -> list[Completion]:
+        rounds = [await asyncio.gather(*(engine.complete(request()) for _ in range(4))) for _ in range(3)]
+        return [completion for completions in rounds for completion in completions]
 
-    assert [completion.error for completion in asyncio.run(answers())] == [None] * 12
+    completions = with_engine(answers, base_url=server.base_url)
+
+    assert [completion.error for completion in completions] == [None] * 12
     assert len({asked.connection for asked in server.asked}) == 4
+
+
+def test_more_headers_are_sent_with_variables_of_the_environment_in_them(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_TOKEN", "gate-${GATEWAY_TEAM}\n")
+    monkeypatch.setenv("GATEWAY_TEAM", "blue")
+
+    ask(server.base_url, request(), headers={"X-Gateway": "${GATEWAY_TEAM}:${GATEWAY_TOKEN}", "X-Plain": "$5 {1}"})
+    ask(server.base_url, request(), headers={"authorization": "Basic ${GATEWAY_TEAM}"})
+
+    first, second = server.asked
+    assert (first.headers["X-Gateway"], first.headers["X-Plain"]) == ("blue:gate-${GATEWAY_TEAM}", "$5 {1}")
+    assert (first.authorization, first.headers["Content-Type"]) == (f"Bearer {KEY}", "application/json")
+    assert second.authorization == "Basic blue"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            "Token ${NOT_THERE}",
+            "headers: X-Gateway: the environment variable NOT_THERE is not set; set it, or leave",
+        ),
+        ("${not-a-name}", "headers: X-Gateway: the environment variable not-a-name is not set; set it, or leave"),
+        ("${TWO_LINES}", "headers: 'X-Gateway': a line break or the like stands in it; look at its variable"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_named_before_anything_is(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, value: str, told: str
+) -> None:
+    monkeypatch.setenv("TWO_LINES", "sk-1\nsk-2")
+
+    with pytest.raises(TeacherError) as raised:
+        ask(server.base_url, request(), headers={"X-Gateway": value})
+
+    assert str(raised.value).startswith(told)
+    assert server.asked == []
+
+
+def test_headers_that_the_server_says_back_are_not_quoted(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_TOKEN", "tok")
+    server.script = lambda asked, before: Reply("|".join(asked.headers.values()).encode(), 400)
+    headers = {"X-Gateway": "Bearer ${GATEWAY_TOKEN}", "X-Org": "acme-corp", "X-Short": "yes"}
+
+    (completion,) = ask(server.base_url, request(), headers=headers)
+
+    assert completion.error is not None
+    assert completion.error.startswith("HTTP 400: ")
+    assert "|Bearer ***|***|***|yes|" in completion.error
+    assert not any(secret in completion.error for secret in (KEY, "tok", "acme-corp"))
+
+
+@pytest.fixture
+def second(server: FaultServer) -> Iterator[FaultServer]:
+    with FaultServer(in_turn(says("second"))) as running:
+        yield running
+
+
+def numbered(n: int) -> list[Request]:
+    return [request(f"What is {i}?") for i in range(n)]
+
+
+def test_several_servers_are_asked_in_turn(server: FaultServer, second: FaultServer) -> None:
+    completions = ask([server.base_url, second.base_url, server.base_url], *numbered(6))
+
+    assert [completion.error for completion in completions] == [None] * 6
+    asked = [[each.request.text for each in one.asked] for one in (server, second)]
+    assert asked == [[f"What is {i}?" for i in numbers] for numbers in ((0, 2, 4), (1, 3, 5))]
+
+
+def test_a_request_that_failed_at_one_server_is_asked_at_the_other(
+    server: FaultServer, second: FaultServer
+) -> None:
+    server.script = in_turn(refuses(500))
+
+    completions = ask([server.base_url, second.base_url], *numbered(8))
+
+    assert [completion.response for completion in completions] == ["second"] * 8
+    assert set(server.times().values()) == {1}
+
+
+def test_a_dead_server_is_left_out_at_once_and_costs_no_try(second: FaultServer) -> None:
+    clock = Clock()
+
+    completions = ask([ALWAYS_DOWN, second.base_url], *numbered(4), clock=clock)
+
+    assert [completion.response for completion in completions] == ["second"] * 4
+    assert clock.slept_seconds == []
+
+
+def test_a_dead_server_that_comes_back_is_asked_again(
+    server: FaultServer, second: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_SECONDS", 0.5)
+    back_at = server.port
+
+    async def answers(engine: OpenAIEngine) -> list[list[str]]:
+        both = [(await engine.complete(each)).response for each in numbered(2)]
+        die(server)
+        alone = [(await engine.complete(each)).response for each in numbered(3)]
+        with FaultServer(in_turn(says("back")), port=back_at):
+            early = [(await engine.complete(each)).response for each in numbered(2)]
+            await asyncio.sleep(0.55)
+            late = [(await engine.complete(each)).response for each in numbered(4)]
+        return [both, alone, early, sorted(late)]
+
+    rounds = with_engine(answers, base_url=[server.base_url, second.base_url], concurrency=1)
+
+    assert rounds[0] == [r"\boxed{4}", "second"]
+    assert rounds[1:3] == [["second"] * 3, ["second"] * 2]
+    assert rounds[3] == ["back", "back", "second", "second"]
+
+
+def test_if_no_server_of_several_was_ever_reached_all_are_named() -> None:
+    clock = Clock()
+    addresses = [ALWAYS_DOWN, "http://127.0.0.1:2/v1"]
+
+    with pytest.raises(TeacherError) as raised:
+        ask(addresses, request(), clock=clock)
+
+    named = ", ".join(f"{address}/chat/completions" for address in addresses)
+    assert str(raised.value).startswith(f"teacher 'long': {named}: ClientConnectorError: Cannot connect to host ")
+    assert str(raised.value).endswith("; start the server or mend base_url")
+    assert len(clock.slept_seconds) == 4
+
+
+def test_if_all_servers_die_later_requests_fail_and_not_the_run(server: FaultServer, second: FaultServer) -> None:
+    async def answers(engine: OpenAIEngine) -> list[Completion]:
+        first = await engine.complete(request())
+        die(server)
+        die(second)
+        return [first, await engine.complete(request())]
+
+    first, last = with_engine(answers, Clock().sleep, base_url=[server.base_url, second.base_url])
+
+    assert first.error is None
+    assert last.error is not None
+    assert last.error.startswith("ClientConnectorError: Cannot connect to host 127.0.0.1:")
+    assert last.error.endswith("(5 tries)")
+
+
+def test_one_server_of_several_that_refuses_the_key_is_named(server: FaultServer, second: FaultServer) -> None:
+    second.script = in_turn(refuses(401))
+
+    with pytest.raises(TeacherError) as raised:
+        ask([server.base_url, second.base_url], *numbered(2))
+
+    assert str(raised.value).startswith(f"teacher 'long': {second.base_url}/chat/completions answered 401: ")
+
+
+def test_no_proxy_holds_for_each_server_by_itself(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    through, direct = ask(["http://teacher.invalid/v1", server.base_url], *numbered(2))
+
+    assert [through.error, direct.error] == [None, None]
+    assert [asked.path for asked in server.asked] == [
+        "http://teacher.invalid/v1/chat/completions",
+        "/v1/chat/completions",
+    ]
+
+
+VLLM_MODEL = {
+    "id": "big",
+    "object": "model",
+    "owned_by": "vllm",
+    "root": "/data/weights/big-7b",
+    "max_model_len": 4096,
+}
+
+
+@pytest.mark.parametrize(
+    ("pages", "facts"),
+    [
+        pytest.param({}, {}, id="says nothing"),
+        pytest.param(
+            {"/version": {"version": "0.33.0"}, "/v1/models": {"data": [{"id": "other"}, VLLM_MODEL]}},
+            {
+                "server": "vllm 0.33.0",
+                "models": {"big": {"owned_by": "vllm", "root": "big-7b", "max_model_len": 4096}},
+            },
+            id="vLLM",
+        ),
+        pytest.param(
+            {
+                "/props": {"build_info": "b1234-abc", "model_path": "/home/me/gguf/small.gguf"},
+                "/v1/models": {"data": [{"id": "any", "owned_by": "llamacpp", "meta": {"n_ctx_train": 2048}}]},
+            },
+            {
+                "server": "llama.cpp b1234-abc",
+                "weights": "small.gguf",
+                "models": {"big": {"owned_by": "llamacpp", "n_ctx_train": 2048}},
+            },
+            id="llama.cpp, which takes any name for its model",
+        ),
+        pytest.param(
+            {
+                "/version": ["0.33.0"],
+                "/props": {"build_info": 7},
+                "/v1/models": {"data": [7, {"id": "other"}, {}]},
+            },
+            {},
+            id="other forms",
+        ),
+    ],
+)
+def test_what_serves_is_described(server: FaultServer, pages: dict[str, object], facts: dict[str, object]) -> None:
+    server.pages = pages
+
+    async def describe(engine: OpenAIEngine) -> dict[str, object]:
+        await engine.complete(request())
+        return await engine.describe()
+
+    assert with_engine(describe, base_url=[ALWAYS_DOWN, server.base_url]) == {"engine": "openai", **facts}
+
+
+def test_a_server_that_cannot_be_asked_what_it_is_is_no_error() -> None:
+    assert with_engine(lambda engine: engine.describe(), base_url=ALWAYS_DOWN) == {"engine": "openai"}
