@@ -6,17 +6,17 @@ the answers mean is `verifiers.opinions`.
 """
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
-from mixdistill.builders.completions import Completion, Request
+from mixdistill.builders.completions import Completion, Load, Request
 from mixdistill.builders.engine_openai import open_openai
 from mixdistill.errors import TeacherError
-from mixdistill.recipe import Judge
+from mixdistill.recipe import Failures, Judge
 from mixdistill.records import Message
 
 _JUDGE = "verify.judge"
-_FAILURES_IN_A_ROW = 20  # then the engine is taken to be broken, not the requests
 
 
 class Engine(Protocol):
@@ -26,32 +26,61 @@ class Engine(Protocol):
         """The answer to a request. Raises TeacherError only for what would fail every request."""
         ...
 
+    async def describe(self) -> dict[str, object]:
+        """What serves, for the record: `engine`, `version`, `revision`, `flags`; what is not known is left out."""
+        ...
+
+    @property
+    def load(self) -> Load:
+        """How busy it is."""
+        ...
+
+
+class FailureWindow:
+    """The last requests of one engine; says when so many failed that the engine is broken and not the requests."""
+
+    def __init__(self, settings: Failures, failed_before: Set[str] = frozenset()) -> None:
+        self._settings = settings
+        self._failed_before = failed_before
+        self._last: deque[str | None] = deque(maxlen=settings.window)
+        self._n_failed = 0
+
+    def note(self, request: Request, completion: Completion) -> None:
+        """Counts a request that ended; one that had failed in an earlier call may fail for good, by itself.
+
+        Raises TeacherError, with the commonest error, once the window is full and too many of it failed.
+        """
+        fault = completion.error
+        if fault and request.request_key in self._failed_before:
+            return
+        if len(self._last) == self._last.maxlen and self._last[0] is not None:
+            self._n_failed -= 1
+        self._last.append(fault)
+        self._n_failed += fault is not None
+        window, rate = self._settings.window, self._settings.rate
+        if len(self._last) == window and fault and self._n_failed > rate * window:
+            ((common, n),) = Counter(error for error in self._last if error).most_common(1)
+            raise TeacherError(
+                f"teacher {request.teacher!r}: {self._n_failed} of the last {window} requests failed, {n} of them "
+                f"with: {common}; what is finished is kept, run again when it is mended"
+            )
+
 
 async def ask_each(
-    engine: Engine, requests: Iterator[Request], concurrency: int, failed_before: Set[str],
+    engine: Engine, requests: Iterator[Request], concurrency: int, failures: FailureWindow,
     keep: Callable[[Request, Completion], None],
 ) -> None:  # fmt: skip
     """Answers the requests, so many at once, and calls `keep` with each and its completion.
 
-    Raises TeacherError where 20 in a row fail, not counting the keys that had failed before, and what the
-    engine raises; `keep` had the completions that came until then.
+    Raises TeacherError where too many fail, and what the engine raises; `keep` had the completions that came
+    until then.
     """
-    failures = 0
 
     async def work() -> None:
-        nonlocal failures
         for request in requests:  # shared by all workers: each request is taken once
             completion = await engine.complete(request)
             keep(request, completion)
-            if not completion.error:
-                failures = 0
-            elif request.request_key not in failed_before:  # what failed before may fail for good, by itself
-                failures += 1
-            if failures >= _FAILURES_IN_A_ROW:
-                raise TeacherError(
-                    f"teacher {request.teacher!r}: {failures} requests in a row failed, the last with: "
-                    f"{completion.error}; what is finished is kept, run again when it is mended"
-                )
+            failures.note(request, completion)
 
     await together([work() for _ in range(concurrency)])
 
@@ -79,7 +108,7 @@ def ask_judge_server(
         requests = (_request(judge, key, messages) for key, messages in questions.items())
         async with open_openai(judge) as engine:
             await ask_each(
-                engine, requests, judge.concurrency, failed_before,
+                engine, requests, judge.most_under_way, FailureWindow(Failures(), failed_before),
                 lambda request, completion: keep(request.request_key, completion),
             )  # fmt: skip
 

@@ -25,7 +25,7 @@ _EXIT_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Runs the command line and exits: 0 done, 1 could not, 2 wrong use, 130 interrupted."""
+    """Runs the command line and exits: 0 done, 1 could not, 2 wrong use, 3 budget reached, 130 interrupted."""
     try:
         cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -111,7 +111,7 @@ def _stage_command(name: str, short: str, summary: str, example: str) -> None:
         if dry_run:
             print_plan(opened, run, [name], as_json=as_json)
             return
-        records = _walk(opened, run, [name])
+        records = _walk(opened, run, [name], as_json=as_json)
         done = result(opened, run, records)
         if as_json:
             print_json(done)
@@ -125,12 +125,88 @@ _stage_command(
     "Take problems from files, the Hub or reasoning-gym; say what was dropped and why.",
     "mixdistill problems quickstart",
 )
-_stage_command(
-    "generate",
-    "Ask teachers for the missing traces.",
-    "Ask every teacher for the traces that are still missing; finished ones are never asked again.",
-    "mixdistill generate quickstart --limit 5",
-)
+
+
+def _budget(command: F) -> F:
+    """The options that limit what a call may spend; they stand in the recipe's `budget` as well."""
+    for option in (
+        click.option("--budget-hours", type=click.FloatRange(min=0, min_open=True), metavar="HOURS",
+                     help="Stop asking after so many hours."),
+        click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N",
+                     help="Stop asking after so many tokens of prompts, reasoning and responses."),
+        click.option("--budget-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
+                     help="Stop asking after so many US dollars."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _budget_settings(usd: float | None, tokens: int | None, hours: float | None) -> tuple[str, ...]:
+    """The options of a budget as settings of the recipe."""
+    options = {"usd": usd, "tokens": tokens, "hours": hours}
+    return tuple(f"budget.{name}={value}" for name, value in options.items() if value is not None)
+
+
+@cli.command(short_help="Ask teachers for the missing traces.")
+@_shared
+@_budget
+@click.option("--pilot", type=click.IntRange(min=2), metavar="N",
+              help="Ask about N problems only, and reckon tokens, hours and USD of the rest.")  # fmt: skip
+@click.option("--batch-out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Ask nobody: write the missing requests as OpenAI batch JSONL.")  # fmt: skip
+@click.option("--batch-in", type=click.Path(dir_okay=False, exists=True, path_type=Path), metavar="FILE",
+              help="Ask nobody: take the results of such a file.")  # fmt: skip
+def generate(
+    recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
+    dry_run: bool, yes: bool, budget_usd: float | None, budget_tokens: int | None, budget_hours: float | None,
+    pilot: int | None, batch_out: Path | None, batch_in: Path | None,
+) -> None:  # fmt: skip
+    """Ask every teacher for the traces that are still missing; finished ones are never asked again.
+
+    A budget is for one call: when it is reached, nothing more is asked, what is finished is kept, the exit code
+    is 3, and the same command later goes on with a new budget.
+
+    \b
+    Example:
+      mixdistill generate quickstart --limit 5
+      mixdistill generate quickstart --pilot 20
+      mixdistill generate quickstart --budget-usd 25 --budget-hours 8
+      mixdistill generate quickstart --batch-out requests.jsonl
+    """
+    from mixdistill import street
+    from mixdistill.show import result
+    from mixdistill.terminal import (
+        Reporter,
+        print_batches,
+        print_counts,
+        print_estimate,
+        print_json,
+        print_plan,
+        print_result,
+    )
+
+    if sum(chosen is not None for chosen in (pilot, batch_out, batch_in)) > 1:
+        raise click.UsageError("--pilot, --batch-out and --batch-in are three ways of asking; choose one")
+    budget = _budget_settings(budget_usd, budget_tokens, budget_hours)
+    opened, run = _open(recipe, folder, (*settings, *budget), limit)
+    if dry_run:
+        print_plan(opened, run, ["generate"], as_json=as_json)
+    elif pilot is not None:
+        with Reporter(as_json=as_json) as reporter:
+            estimate = street.ask_pilot(opened, run, reporter("generate"), pilot)
+        print_estimate(estimate, as_json=as_json)
+    elif batch_out is not None:
+        print_batches(street.write_requests(opened, run, batch_out), as_json=as_json)
+    elif batch_in is not None:
+        counts = street.take_results(opened, run, batch_in)
+        print_json(counts) if as_json else print_counts(counts)
+    else:
+        records = _walk(opened, run, ["generate"], as_json=as_json)
+        done = result(opened, run, records)
+        if as_json:
+            print_json(done)
+        else:
+            print_result(opened, run, done, records)
 
 
 @cli.command(short_help="Judge every trace; audit the references.")
@@ -161,7 +237,7 @@ def verify(
     if dry_run:
         print_plan(opened, opened_run, ["verify"], as_json=as_json)
         return
-    records = _walk(opened, opened_run, ["verify"])
+    records = _walk(opened, opened_run, ["verify"], as_json=as_json)
     if as_json:
         print_json(verdict_result(opened, opened_run, records, examples))
     else:
@@ -214,13 +290,15 @@ def publish(
 
 @cli.command(short_help="Walk the whole way; do only what is missing.")
 @_shared
+@_budget
 def run(
     recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
-    dry_run: bool, yes: bool,
+    dry_run: bool, yes: bool, budget_usd: float | None, budget_tokens: int | None, budget_hours: float | None,
 ) -> None:  # fmt: skip
     """Walk the whole way from problems to dataset; what is finished is not done again.
 
-    Ends with publishing if the recipe says where to, after asking (or with --yes).
+    A budget that is reached ends the walk with exit code 3; the same command goes on later. Ends with
+    publishing if the recipe says where to, after asking (or with --yes).
 
     \b
     Example:
@@ -230,11 +308,12 @@ def run(
     from mixdistill.street import STAGES, is_published
     from mixdistill.terminal import print_json, print_plan, print_result
 
-    opened, opened_run = _open(recipe, folder, settings, limit)
+    budget = _budget_settings(budget_usd, budget_tokens, budget_hours)
+    opened, opened_run = _open(recipe, folder, (*settings, *budget), limit)
     if dry_run:
         print_plan(opened, opened_run, list(STAGES), as_json=as_json)
         return
-    records = _walk(opened, opened_run, list(STAGES))
+    records = _walk(opened, opened_run, list(STAGES), as_json=as_json)
     done = result(opened, opened_run, records)
     if not as_json:
         print_result(opened, opened_run, done, records)
@@ -354,18 +433,18 @@ def init(folder: Path, source: str) -> None:
     click.echo(f"Next: edit {folder / 'recipe.yaml'}, then: mixdistill run {folder}", err=True)
 
 
-def _walk(recipe: "Recipe", run: "Run", stages: list[str]) -> "list[StageRecord]":
+def _walk(recipe: "Recipe", run: "Run", stages: list[str], *, as_json: bool) -> "list[StageRecord]":
     from mixdistill.street import walk
     from mixdistill.terminal import Reporter
 
     records = []
-    with Reporter() as reporter:
+    with Reporter(as_json=as_json) as reporter:
         for record in walk(recipe, run, reporter, stages):
             reporter.done(record)
             records.append(record)
     failed = sum(record.counts.get("failed", 0) for record in records)
     if failed:
-        click.echo(f"Warning: {failed} requests failed; the same command asks for them again.", err=True)
+        reporter.warn(f"{failed} requests failed; the same command asks for them again.")
     return records
 
 

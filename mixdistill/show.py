@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.errors import MixdistillError
 from mixdistill.files import read_parquet
-from mixdistill.recipe import Judge, Recipe
+from mixdistill.recipe import Judge, Recipe, UntilCorrect
 from mixdistill.records import Problem
 from mixdistill.run import Run, StageRecord
 from mixdistill.street import STAGES, state
@@ -216,7 +216,7 @@ def _answers_to_ask(judge: Judge, recipe: Recipe, run: Run) -> str:
 
 
 def _requests_to_ask(recipe: Recipe, run: Run) -> str:
-    from mixdistill.builders.traces import plan_traces
+    from mixdistill.builders.plan import plan_traces
 
     if not run.problems.exists():
         return "known once 'problems' has run"
@@ -225,7 +225,15 @@ def _requests_to_ask(recipe: Recipe, run: Run) -> str:
     by_teacher = ", ".join(
         f"{teacher} {n:,}" for teacher, n in sorted(missing["teacher"].value_counts().iter_rows())
     )
-    return f"{missing.height:,} of {asked.wanted.height:,} requests ({by_teacher})" if missing.height else "none"
+    depends = recipe.escalate or any(
+        isinstance(getattr(teacher, "samples", 1), UntilCorrect) for teacher in recipe.teachers.values()
+    )
+    at_most = "at most " if depends else ""
+    return (
+        f"{at_most}{missing.height:,} of {asked.wanted.height:,} requests ({by_teacher})"
+        if missing.height
+        else "none"
+    )
 
 
 def _text(row: dict[str, object]) -> str:

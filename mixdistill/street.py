@@ -21,6 +21,8 @@ from mixdistill.run import Progress, Run, StageRecord
 from mixdistill.yaml_file import dump_yaml
 
 if TYPE_CHECKING:
+    from mixdistill.builders.batch_files import BatchFile
+    from mixdistill.builders.pilot import Estimate
     from mixdistill.cards.hub import PublishPlan
 
 
@@ -35,6 +37,8 @@ class Stage:
     writes: Callable[[Recipe, Run], list[Path]]
     work: Callable[[Recipe, Run, Progress], dict[str, int]]
     "Does it; returns counts. A count `failed` above 0 means that running again may mend something."
+    about: Callable[[Run], dict[str, object]] = lambda run: {}
+    "What else the manifest says of it."
 
 
 def run_stage(stage: Stage, recipe: Recipe, run: Run, progress: Progress) -> StageRecord:
@@ -55,6 +59,7 @@ def run_stage(stage: Stage, recipe: Recipe, run: Run, progress: Progress) -> Sta
         counts=counts,
         seconds=time.monotonic() - started,
         complete=not counts.get("failed"),
+        about=stage.about(run),
     )
 
 
@@ -74,7 +79,7 @@ def prepare_publish(recipe: Recipe, run: Run) -> None:
                 f"{run.dataset}: not what the recipe says: stage {name!r} is to do; run 'mixdistill run' first"
             )
     with run.locked():
-        run_stage(STAGES["card"], recipe, run, lambda done, total, note: None)
+        run_stage(STAGES["card"], recipe, run, lambda done, total, note, figures=None, /: None)
 
 
 def _settings(stage: Stage, recipe: Recipe, run: Run) -> object:
@@ -88,6 +93,33 @@ def walk(
     with run.locked():
         for name in stages or STAGES:
             yield run_stage(STAGES[name], recipe, run, progress(name))
+
+
+def ask_pilot(recipe: Recipe, run: Run, progress: Progress, n_problems: int) -> "Estimate":
+    """Asks about a few problems, and reckons what the rest will take. Holds the run's lock meanwhile."""
+    from mixdistill.builders import traces
+    from mixdistill.verifiers.live import live_judging
+
+    with run.locked(), live_judging(recipe, run) as judging:
+        return traces.ask_pilot(recipe, run, progress, judging, n_problems)
+
+
+def write_requests(recipe: Recipe, run: Run, path: Path) -> "list[BatchFile]":
+    """Writes the missing requests as batch files. Holds the run's lock meanwhile."""
+    from mixdistill.builders import traces
+    from mixdistill.verifiers.live import live_judging
+
+    with run.locked(), live_judging(recipe, run) as judging:
+        return traces.write_requests(recipe, run, judging, path)
+
+
+def take_results(recipe: Recipe, run: Run, path: Path) -> dict[str, int]:
+    """Keeps the traces in a file of batch results. Holds the run's lock meanwhile."""
+    from mixdistill.builders import traces
+    from mixdistill.verifiers.live import live_judging
+
+    with run.locked(), live_judging(recipe, run) as judging:
+        return traces.take_results(recipe, run, judging, path)
 
 
 def publish(recipe: Recipe, run: Run, plan: "PublishPlan | None" = None) -> dict[str, int | str]:
@@ -126,8 +158,16 @@ def _problems(recipe: Recipe, run: Run, _progress: Progress) -> dict[str, int]:
 
 def _generate(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
     from mixdistill.builders.traces import generate_traces
+    from mixdistill.verifiers.live import live_judging
 
-    return generate_traces(recipe, run, progress)
+    with live_judging(recipe, run) as judging:
+        return generate_traces(recipe, run, progress, judging)
+
+
+def _engines(run: Run) -> dict[str, object]:
+    from mixdistill.builders.engines import read_engines
+
+    return {"engines": read_engines(run)}
 
 
 def _verify(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
@@ -215,10 +255,11 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             "generate",
-            settings=_dump("teachers", "limit"),
+            settings=_dump("teachers", "escalate", "limit"),
             reads=lambda recipe, run: [run.problems, *_teacher_files(recipe)],
             writes=lambda recipe, run: [run.wanted, *run.trace_files()],
             work=_generate,
+            about=_engines,
         ),
         Stage(
             "verify",

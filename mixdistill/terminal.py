@@ -1,72 +1,148 @@
 """What a person sees: progress on stderr, results as short tables on stdout.
 
-Progress is a bar on a terminal and a plain line every ten seconds elsewhere. Text of models and datasets is
-printed as it is but for control characters, so that it cannot move the cursor or colour the screen.
+Progress is a live panel on a terminal, a plain line every ten seconds elsewhere, events with --json (`progress`).
+Text of models and datasets is printed as it is but for control characters, so that it cannot move the cursor or
+colour the screen.
 """
 
 import json
-import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, get_args
 
+from mixdistill.progress import Moment, Pace, Panel, event, line, printable
 from mixdistill.records import Status
-from mixdistill.run import Progress, Run, StageRecord
+from mixdistill.run import Figures, Progress, Run, StageRecord
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.live import Live
 
+    from mixdistill.builders.batch_files import BatchFile
+    from mixdistill.builders.pilot import Estimate
     from mixdistill.recipe import Recipe
     from mixdistill.show import VerdictCounts
     from mixdistill.tables import TeacherStats
 
-_PLAIN_SECONDS = 10.0
+_FIRST_LINE_SECONDS = 2.0
+_LINE_SECONDS = 10.0
+_EVENT_SECONDS = 1.0
+_REFRESHES_PER_SECOND = 4
 _LINE_CHARS = 90
-# Control characters but tab and newline, and those that turn the direction of writing.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Reporter:
-    """Shows progress while its block runs; `reporter(stage)` gives the callback for a stage."""
+    """Shows progress on stderr while its block runs; `reporter(stage)` gives the callback for a stage.
 
-    def __init__(self) -> None:
-        self._bars: Bars | None = None
+    With `as_json`, every line is an event: `progress` at most once a second, `stage`, `warning`.
+    """
+
+    def __init__(self, *, as_json: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._as_json = as_json
+        self._clock = clock
+        self._live: Live | None = None
+        self._pace: Pace | None = None
+        "Of the stage that runs; shown by the panel."
 
     def __enter__(self) -> "Reporter":
-        if sys.stderr.isatty():
-            self._bars = _bars()
-            self._bars.start()
+        if not self._as_json and sys.stderr.isatty():
+            self._live = _live(self._panel)
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        self._pace = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def __call__(self, stage: str) -> Progress:
         """The callback that shows the progress of a stage; nothing shows before it is first called."""
-        return _plain(stage) if self._bars is None else _bar(self._bars, stage)
+        pace = self._pace = Pace(stage, self._clock)
+        if self._live is not None:
+            return pace.tell
+        if self._as_json:
+            return _now_and_then(pace, self._clock, lambda now: _say(_json(event(now))), 0.0, _EVENT_SECONDS)
+        first, every = _FIRST_LINE_SECONDS, _LINE_SECONDS
+        return _now_and_then(pace, self._clock, lambda now: _say(line(now)), first, every)
 
     def done(self, record: StageRecord) -> None:
-        """One line for a stage that is done."""
-        told = "nothing to do" if record.skipped else f"{record.seconds:.1f} s"
-        line = f"{record.stage:<9} {_told(record.counts)}  ({told})"
-        if self._bars is not None:
-            self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        """One line or event for a stage that is done; its panel goes."""
+        self._pace = None
+        if self._as_json:
+            told = {"stage": record.stage, "seconds": round(record.seconds, 3), "skipped": record.skipped}
+            _say(_json({"event": "stage", **told, "counts": record.counts}))
+            return
+        how = "nothing to do" if record.skipped else f"{record.seconds:.1f} s"
+        self._say(f"{record.stage:<9} {_counts(record.counts)}  ({how})")
+
+    def warn(self, message: str) -> None:
+        """One line or event for what went wrong without stopping anything."""
+        if self._as_json:
+            _say(_json({"event": "warning", "message": message}))
         else:
-            print(line, file=sys.stderr, flush=True)
+            self._say(f"Warning: {printable(message)}")
+
+    def _say(self, text: str) -> None:
+        if self._live is None:
+            _say(text)
+        else:  # above the panel as it is now
+            self._live.refresh()
+            self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _panel(self) -> "RenderableType":
+        from rich.console import Group
+
+        moment = None if self._pace is None else self._pace.moment()
+        return Group() if moment is None else Panel(moment)
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _json(told: Mapping[str, object]) -> str:
+    return json.dumps(told, allow_nan=False)
+
+
+def _live(panel: "Callable[[], RenderableType]") -> "Live | None":
+    """What keeps the panel up to date; None if stderr is a terminal that cannot move its cursor."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    if console.is_dumb_terminal or not console.is_terminal:
+        return None
+    return Live(console=console, transient=True, get_renderable=panel, refresh_per_second=_REFRESHES_PER_SECOND)
+
+
+def _now_and_then(
+    pace: Pace, clock: Callable[[], float], show: Callable[[Moment], None], first: float, every: float
+) -> Progress:
+    """Shows how it goes after `first` seconds, and then every so many, when it is told something."""
+    due = clock() + first
+
+    def tell(done: int, total: int, note: str, figures: Figures | None = None, /) -> None:
+        nonlocal due
+        pace.tell(done, total, note, figures)
+        now = clock()
+        if now >= due and (moment := pace.moment()) is not None:
+            due = now + every
+            show(moment)
+
+    return tell
+
+
+def _counts(counts: Mapping[str, int]) -> str:
     """Counts in words; `dropped_duplicate` is told as a reason behind `dropped`.
 
-    >>> _told({"kept": 5, "dropped": 2, "dropped_duplicate": 2})
+    >>> _counts({"kept": 5, "dropped": 2, "dropped_duplicate": 2})
     '5 kept, 2 dropped (2 duplicate)'
     """
     reasons = {name: n for name, n in counts.items() if name.startswith(("dropped_", "left_out_"))}
@@ -77,67 +153,6 @@ def _told(counts: Mapping[str, int]) -> str:
     ]
     left_out = "" if "dropped" in counts else ", left out"
     return f"{told}{left_out} ({', '.join(words)})" if words else told
-
-
-def _bars() -> "Bars":
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
-
-    return Bars(
-        TextColumn("{task.description:<9}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-        TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True), transient=True,
-    )  # fmt: skip
-
-
-def _bar(bars: "Bars", stage: str) -> Progress:
-    task: TaskID | None = None
-    started = time.monotonic()
-
-    def show(done: int, total: int, note: str) -> None:
-        nonlocal task
-        if task is None:
-            task = bars.add_task(stage, total=total, note="")
-        bars.update(task, completed=done, total=total, note=_with_rate(note, done, started))
-        if done >= total:
-            bars.remove_task(task)
-            task = None
-
-    return show
-
-
-def _plain(stage: str) -> Progress:
-    started = shown = time.monotonic()
-
-    def show(done: int, total: int, note: str) -> None:
-        nonlocal shown
-        if time.monotonic() - shown >= _PLAIN_SECONDS:
-            shown = time.monotonic()
-            line = f"{stage:<9} {done:,} of {total:,}, {_with_rate(note, done, started)}"
-            print(line, file=sys.stderr, flush=True)
-
-    return show
-
-
-def _with_rate(note: str, done: int, started: float) -> str:
-    rate = f"{done / max(time.monotonic() - started, 1e-3):,.1f}/s"
-    return f"{rate}, {note}" if note else rate
-
-
-def printable(text: str) -> str:
-    """The text without characters that a terminal obeys instead of printing; a mark stands in their place.
-
-    >>> printable("a" + chr(27) + "[2Jb")
-    'a\N{REPLACEMENT CHARACTER}[2Jb'
-    """
-    return _OBEYED.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
@@ -221,8 +236,8 @@ def print_result(recipe: "Recipe", run: Run, result: Mapping[str, object], recor
     from mixdistill.tables import read_stats
 
     if not {"teachers", "mixes", "dataset"} & set(result):
-        counts = [[name.replace("_", " "), f"{n:,}"] for record in records for name, n in record.counts.items()]
-        print_table(["what", "how many"], counts)
+        for record in records:
+            print_counts(record.counts)
     if "teachers" in result:
         title = "Teachers (p50, p90, p99: tokens of a trace)"
         print_table(TEACHER_HEADS, teacher_rows(read_stats(run)["teachers"]), title=title)
@@ -233,6 +248,42 @@ def print_result(recipe: "Recipe", run: Run, result: Mapping[str, object], recor
             print("Three rows of the dataset\n")
             print_side_by_side(show.example_rows(recipe, run))
         print(f"Dataset: {run.dataset}  (card: {run.dataset / 'README.md'})")
+
+
+def print_counts(counts: Mapping[str, int]) -> None:
+    """Counts as a table."""
+    print_table(["what", "how many"], [[name.replace("_", " "), f"{n:,}"] for name, n in counts.items()])
+
+
+def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
+    """What the rest of a run will take, with intervals, and what may mislead."""
+    from mixdistill.builders.pilot import describe
+
+    if as_json:
+        print_json(_plain_values(estimate))
+        return
+    heads = ["teacher", "requests", "tokens (95%)", "hours (95%)", "USD (95%)"]
+    print_table(heads, describe(estimate), title="What the rest will take")
+    for note in estimate.notes:
+        print(f"Note: {printable(note)}")
+
+
+def _plain_values(value: object) -> object:
+    """Named tuples as objects, all the way down."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: _plain_values(part) for name, part in value._asdict().items()}
+    return [_plain_values(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def print_batches(files: "Sequence[BatchFile]", *, as_json: bool) -> None:
+    """The batch files that were written."""
+    if as_json:
+        print_json([file._asdict() for file in files])
+        return
+    rows = [
+        [str(file.path), file.teacher, file.model, f"{file.n_requests:,}", f"{file.n_bytes:,}"] for file in files
+    ]
+    print_table(["file", "teacher", "model", "requests", "bytes"], rows)
 
 
 def print_verdicts(run: Run, *, audit: bool, examples: str | None) -> None:

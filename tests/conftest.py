@@ -18,7 +18,7 @@ from loopback_hub import LoopbackHub, hub_environment
 
 from mixdistill.recipe import Recipe
 from mixdistill.recipe_file import load_recipe
-from mixdistill.run import Run
+from mixdistill.run import Figures, Run
 from mixdistill.street import walk
 
 _HUB = LoopbackHub()
@@ -47,7 +47,7 @@ def hub() -> Iterator[LoopbackHub]:
     assert _HUB.faults == []
 
 
-def no_progress(done: int, total: int, note: str) -> None:
+def no_progress(done: int, total: int, note: str, figures: Figures | None = None, /) -> None:
     """The progress callback of tests."""
 
 

@@ -11,7 +11,7 @@ from conftest import SMALL_RECIPE, no_progress
 from loopback_hub import LoopbackHub, hub_environment
 
 from mixdistill.recipe import Recipe
-from mixdistill.run import Run
+from mixdistill.run import Figures, Run
 from mixdistill.tables import read_verdicts
 from mixdistill.verifiers.judge import judge_traces
 
@@ -401,7 +401,7 @@ def test_an_interrupted_verify_keeps_its_verdicts(small_run: tuple[Recipe, Run])
     recipe, run = small_run
     run.verdicts.unlink()
 
-    def interrupt(done: int, total: int, note: str) -> None:
+    def interrupt(done: int, total: int, note: str, figures: Figures | None = None, /) -> None:
         if done == 50:
             raise KeyboardInterrupt
 

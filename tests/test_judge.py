@@ -15,7 +15,7 @@ from mixdistill.files import write_parquet
 from mixdistill.recipe import Recipe
 from mixdistill.recipe_file import load_recipe
 from mixdistill.records import Status
-from mixdistill.run import Run
+from mixdistill.run import Figures, Run
 from mixdistill.show import plan
 from mixdistill.street import STAGES, run_stage
 from mixdistill.tables import read_opinions, read_verdicts
@@ -231,7 +231,7 @@ def test_a_judge_that_is_not_there_is_an_error_and_the_verdicts_are_kept(tmp_pat
 
 
 def test_a_reply_that_came_is_kept_also_if_the_call_ends_there(tmp_path: Path) -> None:
-    def stop(done: int, total: int, note: str) -> None:
+    def stop(done: int, total: int, note: str, figures: Figures | None = None, /) -> None:
         if "asking" in note and done == 1:
             raise KeyboardInterrupt
 
@@ -295,7 +295,7 @@ def test_another_leniency_judges_all_anew_also_after_an_interrupt(tmp_path: Path
     judge_traces(recipe, run, no_progress)
     assert judge_traces(recipe, run, no_progress)["new"] == 0
 
-    def interrupt(done: int, total: int, note: str) -> None:
+    def interrupt(done: int, total: int, note: str, figures: Figures | None = None, /) -> None:
         if done == 2:
             raise KeyboardInterrupt
 

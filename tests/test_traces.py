@@ -17,14 +17,17 @@ import pytest
 from conftest import no_progress
 from fault_server import HELD, Asked, FaultServer, Reply, Request, in_turn, refuses, says
 
-from mixdistill.builders.traces import ENGINES, generate_traces, plan_traces
+from mixdistill.builders.engines import ENGINES
+from mixdistill.builders.plan import plan_traces
+from mixdistill.builders.traces import generate_traces
 from mixdistill.errors import RecipeError, StorageError, TeacherError
 from mixdistill.files import write_parquet
 from mixdistill.recipe import Recipe
 from mixdistill.records import Problem, to_frame
-from mixdistill.run import Run
+from mixdistill.run import Figures, Progress, Run
 from mixdistill.street import STAGES, run_stage
 from mixdistill.tables import read_traces
+from mixdistill.verifiers.live import live_judging
 
 KEY = "sk-secret-0123456789"
 KEY_ENV = "TEACHER_KEY"
@@ -85,6 +88,12 @@ def recipe_content(teachers: Mapping[str, Mapping[str, object]]) -> dict[str, ob
     }
 
 
+def generate(recipe: Recipe, run: Run, progress: Progress = no_progress) -> dict[str, int]:
+    """What the stage does."""
+    with live_judging(recipe, run) as judging:
+        return generate_traces(recipe, run, progress, judging)
+
+
 def lines(run: Run) -> list[dict[str, Any]]:
     """The finished lines of all trace files."""
     whole = [line for path in run.trace_files() for line in path.read_bytes().split(b"\n")[:-1]]
@@ -114,7 +123,7 @@ def test_several_teachers_answer_in_one_run(server: FaultServer, run: Run, tmp_p
         "old": {"engine": "dataset", "file": str(old), "style": "short"},
     })  # fmt: skip
 
-    counts = generate_traces(recipe, run, no_progress)
+    counts = generate(recipe, run)
 
     assert counts == {"traces": 31, "asked": 31, "failed": 0, "cut": 0, "left_out_unknown_problem": 1}
     traces = read_traces(run)
@@ -131,8 +140,8 @@ def test_several_teachers_answer_in_one_run(server: FaultServer, run: Run, tmp_p
 def test_what_is_there_is_not_asked_again(server: FaultServer, run: Run) -> None:
     recipe = recipe_of({"long": served_by(server)})
 
-    first = generate_traces(recipe, run, no_progress)
-    second = generate_traces(recipe, run, no_progress)
+    first = generate(recipe, run)
+    second = generate(recipe, run)
 
     assert (first["asked"], second) == (10, {"traces": 10, "asked": 0, "failed": 0, "cut": 0})
     assert set(server.times().values()) == {1}
@@ -142,10 +151,10 @@ def test_what_is_there_is_not_asked_again(server: FaultServer, run: Run) -> None
 def test_more_problems_samples_and_teachers_ask_only_for_what_is_new(server: FaultServer, tmp_path: Path) -> None:
     run = run_with(3, tmp_path / "run")
     sampled = served_by(server, temperature=0.7)
-    generate_traces(recipe_of({"long": sampled}, limit=2), run, no_progress)
+    generate(recipe_of({"long": sampled}, limit=2), run)
 
     asked = [
-        generate_traces(recipe_of(teachers, **fields), run, no_progress)["asked"]
+        generate(recipe_of(teachers, **fields), run)["asked"]
         for teachers, fields in (
             ({"long": sampled}, {}),
             ({"long": {**sampled, "samples": 3}}, {}),
@@ -160,8 +169,8 @@ def test_more_problems_samples_and_teachers_ask_only_for_what_is_new(server: Fau
 
 
 def test_a_teacher_that_was_renamed_has_its_new_name_in_the_table(server: FaultServer, run: Run) -> None:
-    generate_traces(recipe_of({"old": served_by(server)}), run, no_progress)
-    generate_traces(recipe_of({"new": served_by(server, style="short")}), run, no_progress)
+    generate(recipe_of({"old": served_by(server)}), run)
+    generate(recipe_of({"new": served_by(server, style="short")}), run)
 
     assert set(read_traces(run).select("teacher", "style").iter_rows()) == {("new", "short")}
 
@@ -174,7 +183,7 @@ def test_raising_max_tokens_asks_again_only_for_what_was_cut(server: FaultServer
     server.script = cuts_odd_ones
 
     counts = [
-        generate_traces(recipe_of({"long": served_by(server, max_tokens=limit)}), run, no_progress)
+        generate(recipe_of({"long": served_by(server, max_tokens=limit)}), run)
         for limit in (100, 100, 50, 150, 200, 400)
     ]
 
@@ -193,12 +202,12 @@ def test_raising_max_tokens_asks_again_only_for_what_was_cut(server: FaultServer
 
 def test_a_cut_trace_stays_when_asking_again_fails(server: FaultServer, run: Run) -> None:
     server.script = in_turn(says("cut", finish_reason="length"), refuses(400), says("whole"))
-    generate_traces(recipe_of({"long": served_by(server)}, limit=1), run, no_progress)
+    generate(recipe_of({"long": served_by(server)}, limit=1), run)
     raised = recipe_of({"long": served_by(server, max_tokens=200)}, limit=1)
 
-    failed = generate_traces(raised, run, no_progress)
+    failed = generate(raised, run)
     kept = read_traces(run)["response"].to_list()
-    counts = generate_traces(raised, run, no_progress)
+    counts = generate(raised, run)
 
     assert (failed, kept) == ({"traces": 1, "asked": 1, "failed": 1, "cut": 1}, ["cut"])
     assert (counts["asked"], read_traces(run)["response"].to_list()) == (1, ["whole"])
@@ -208,7 +217,7 @@ def test_a_request_that_failed_is_asked_again(server: FaultServer, run: Run) -> 
     server.script = lambda asked, before: refuses(400) if problem_number(asked) <= 3 and not before else says("4")
     recipe = recipe_of({"long": served_by(server)})
 
-    counts = [generate_traces(recipe, run, no_progress) for _ in range(3)]
+    counts = [generate(recipe, run) for _ in range(3)]
 
     assert [(count["asked"], count["failed"], count["traces"]) for count in counts] == [
         (10, 3, 10), (3, 0, 10), (0, 0, 10)
@@ -220,7 +229,7 @@ def test_a_request_that_failed_is_asked_again(server: FaultServer, run: Run) -> 
 def test_a_failed_request_is_a_row_with_its_reason(server: FaultServer, run: Run) -> None:
     server.script = lambda asked, before: refuses(400, "too long") if problem_number(asked) == 4 else says("4")
 
-    generate_traces(recipe_of({"long": served_by(server)}), run, no_progress)
+    generate(recipe_of({"long": served_by(server)}), run)
 
     traces = read_traces(run)
     assert traces.filter(traces["error"].is_not_null()).select("problem_id", "error", "response").rows() == [
@@ -230,12 +239,12 @@ def test_a_failed_request_is_a_row_with_its_reason(server: FaultServer, run: Run
 
 def test_a_line_that_was_being_written_is_asked_for_again(server: FaultServer, run: Run) -> None:
     recipe = recipe_of({"long": served_by(server)})
-    generate_traces(recipe, run, no_progress)
+    generate(recipe, run)
     (path,) = run.trace_files()
     path.write_bytes(path.read_bytes()[:-20])
     before = lines(run)
 
-    counts = generate_traces(recipe, run, no_progress)
+    counts = generate(recipe, run)
 
     assert (len(before), counts["asked"], counts["traces"]) == (9, 1, 10)
     assert Counter(line["request_key"] for line in lines(run)).most_common(1)[0][1] == 1
@@ -277,28 +286,37 @@ def test_other_weights_under_the_same_name_are_asked_anew(run: Run, tmp_path: Pa
 
 def test_without_problems_nothing_is_asked(server: FaultServer, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"problems\.parquet: not there yet; run 'mixdistill problems' first"):
-        generate_traces(recipe_of({"long": served_by(server)}), Run(tmp_path / "run"), no_progress)
+        generate(recipe_of({"long": served_by(server)}), Run(tmp_path / "run"), no_progress)
 
     assert server.asked == []
 
 
 def test_progress_counts_requests_tokens_and_failures(server: FaultServer, tmp_path: Path) -> None:
     run = run_with(3, tmp_path / "run")
-    server.script = lambda asked, before: refuses(400) if problem_number(asked) == 2 else says("4")
+    server.script = lambda asked, before: refuses(400) if problem_number(asked) == 2 else says(r"\boxed{5}")
     shown: list[tuple[int, int, str]] = []
+    figures: list[Figures] = []
 
-    generate_traces(recipe_of({"long": served_by(server, concurrency=1)}), run, lambda *told: shown.append(told))
+    def show(done: int, total: int, note: str, told: Figures | None = None, /) -> None:
+        shown.append((done, total, note))
+        assert told is not None
+        figures.append(told)
 
-    assert shown == [
-        (0, 3, ""), (1, 3, "34 tokens"), (2, 3, "34 tokens, 1 failed"), (3, 3, "68 tokens, 1 failed")
-    ]  # fmt: skip
+    generate(recipe_of({"long": served_by(server, concurrency=1, price={"output": 2.0})}), run, show)
+
+    assert (shown[0], shown[-1]) == ((0, 3, "0 tokens"), (3, 3, "68 tokens, 1 failed"))
+    ((teacher, *asked, n_judged, n_correct),) = figures[-1].teachers
+    assert (teacher, asked) == ("long", [3, 1, 68])
+    assert n_correct <= n_judged <= 2
+    assert (figures[-1].in_flight, figures[-1].retries, figures[-1].tokens) == (0, 0, 68)
+    assert figures[-1].cost_usd == pytest.approx(68 * 2e-6)
 
 
 def test_two_teachers_that_would_send_the_same_are_refused(server: FaultServer, run: Run) -> None:
     recipe = recipe_of({"long": served_by(server), "twin": served_by(ALWAYS_DOWN, style="short")})
 
     with pytest.raises(RecipeError) as raised:
-        generate_traces(recipe, run, no_progress)
+        generate(recipe, run)
 
     assert str(raised.value) == (
         "teachers 'long' and 'twin' would send the same requests; "
@@ -312,7 +330,7 @@ def test_seeds_differ_by_sample_and_are_the_same_in_another_run(server: FaultSer
     runs = [run_with(10, tmp_path / name) for name in ("one", "two")]
 
     for run in runs:
-        generate_traces(recipe, run, no_progress)
+        generate(recipe, run)
 
     one, two = (read_traces(run).select("request_key", "seed", "sample").rows() for run in runs)
     assert one == two
@@ -345,10 +363,10 @@ def test_existing_traces_are_written_before_a_teacher_is_asked(
     recipe = recipe_of({"long": served_by(server, concurrency=1), "old": existing(tmp_path, rows)})
 
     with pytest.raises(TeacherError, match=r"answered 401"):
-        generate_traces(recipe, run, no_progress)
+        generate(recipe, run)
 
     assert n_written == [1000]
-    assert set(ENGINES) == {"openai", "llamacpp"}
+    assert set(ENGINES) == {"openai", "vllm", "llamacpp"}
 
 
 def test_ctrl_c_among_existing_traces_keeps_what_was_written(run: Run, tmp_path: Path) -> None:
@@ -356,20 +374,20 @@ def test_ctrl_c_among_existing_traces_keeps_what_was_written(run: Run, tmp_path:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     shown: list[tuple[int, int, str]] = []
 
-    def interrupts(done: int, total: int, note: str) -> None:
+    def interrupts(done: int, total: int, note: str, figures: Figures | None = None, /) -> None:
         shown.append((done, total, note))
         if done == 4:
             signal.raise_signal(signal.SIGINT)
 
     try:
         with pytest.raises(KeyboardInterrupt):
-            generate_traces(recipe, run, interrupts)
+            generate(recipe, run, interrupts)
     finally:
         signal.signal(signal.SIGINT, before)
     kept = len(lines(run))
-    counts = generate_traces(recipe, run, no_progress)
+    counts = generate(recipe, run)
 
-    assert shown == [(done, 10, "0 tokens" if done else "") for done in range(5)]
+    assert shown == [(done, 10, "0 tokens") for done in range(5)]
     assert kept == 4
     assert counts == {"traces": 10, "asked": 6, "failed": 0, "cut": 0}
     assert Counter(line["request_key"] for line in lines(run)).most_common(1)[0][1] == 1
@@ -391,7 +409,7 @@ def test_a_row_of_a_problem_beyond_the_limit_is_not_unknown(
     rows = [(problem.problem, "4") for problem in problems(7)] + [("What is 1 + 2?", "")]
     recipe = recipe_of({"old": existing(tmp_path, rows)}, limit=limit)
 
-    counts = generate_traces(recipe, run, no_progress)
+    counts = generate(recipe, run)
 
     told = {name: n for name, n in counts.items() if name.startswith("left_out")}
     assert told == {"left_out_no_response": 1, **left_out}, why
@@ -407,7 +425,7 @@ def test_teachers_of_one_server_share_its_connections(server: FaultServer, run: 
         "short": served_by(server, concurrency=1, model="small", style="short"),
     })  # fmt: skip
 
-    generate_traces(recipe, run, no_progress)
+    generate(recipe, run)
 
     assert (len(server.asked), len({asked.connection for asked in server.asked})) == (20, 1)
 
@@ -415,7 +433,7 @@ def test_teachers_of_one_server_share_its_connections(server: FaultServer, run: 
 def test_a_model_that_is_a_path_is_asked_for_by_it_and_recorded_without_folders(
     server: FaultServer, run: Run
 ) -> None:
-    generate_traces(recipe_of({"long": served_by(server, model="/home/me/models/QwQ-32B")}), run, no_progress)
+    generate(recipe_of({"long": served_by(server, model="/home/me/models/QwQ-32B")}), run)
 
     assert {asked.body["model"] for asked in server.asked} == {"/home/me/models/QwQ-32B"}
     assert set(read_traces(run)["model"]) == {"QwQ-32B"}
@@ -431,7 +449,7 @@ def test_as_many_requests_are_under_way_as_the_recipe_says(server: FaultServer, 
 
     server.script = answers_five_at_once
 
-    assert generate_traces(recipe_of({"long": served_by(server, concurrency=5)}), run, no_progress)["failed"] == 0
+    assert generate(recipe_of({"long": served_by(server, concurrency=5)}), run)["failed"] == 0
 
 
 def test_servers_work_at_the_same_time(server: FaultServer, run: Run) -> None:
@@ -448,7 +466,7 @@ def test_servers_work_at_the_same_time(server: FaultServer, run: Run) -> None:
             "short": served_by(other, concurrency=1, model="small"),
         })  # fmt: skip
 
-        assert generate_traces(recipe, run, no_progress)["failed"] == 0
+        assert generate(recipe, run)["failed"] == 0
         assert (len(server.asked), len(other.asked)) == (10, 10)
 
 
@@ -463,73 +481,85 @@ def test_servers_work_at_the_same_time(server: FaultServer, run: Run) -> None:
 def test_an_engine_with_nothing_to_do_is_not_opened(
     server: FaultServer, run: Run, moved: dict[str, object]
 ) -> None:
-    generate_traces(recipe_of({"long": served_by(server, revision="v1")}), run, no_progress)
+    generate(recipe_of({"long": served_by(server, revision="v1")}), run)
 
     recipe = recipe_of({"long": moved, "short": served_by(server, model="small")})
-    counts = generate_traces(recipe, run, no_progress)
+    counts = generate(recipe, run)
 
     assert counts == {"traces": 20, "asked": 10, "failed": 0, "cut": 0}
+
+
+def test_the_manifest_says_what_served(server: FaultServer, run: Run) -> None:
+    recipe = recipe_of({"long": served_by(server), "short": served_by(server, model="small", style="short")})
+
+    run_stage(STAGES["generate"], recipe, run, no_progress)
+
+    engines = run.stages()["generate"]["engines"]
+    assert isinstance(engines, dict)
+    assert set(engines) == {"long", "short"}
+    (served,) = engines["long"]
+    assert served["engine"] == "openai"
+    assert set(served) >= {"engine", "since"}
+    assert "127.0.0.1" not in json.dumps(engines)
 
 
 # ---- what breaks a run
 
 
-def test_twenty_failures_in_a_row_stop_the_run_and_what_was_finished_is_kept(
+def test_many_failures_of_late_stop_the_run_and_what_was_finished_is_kept(
     server: FaultServer, tmp_path: Path
 ) -> None:
     run = run_with(40, tmp_path / "run")
     server.script = lambda asked, before: says("4") if len(server.asked) <= 5 else refuses(400, "broken")
-    recipe = recipe_of({"long": served_by(server, concurrency=1)})
+    recipe = recipe_of({"long": served_by(server, concurrency=1)}, failures={"window": 20, "rate": 0.75})
 
     with pytest.raises(TeacherError) as raised:
-        generate_traces(recipe, run, no_progress)
+        generate(recipe, run)
     stopped_after = len(server.asked)
     kept = [line for line in lines(run) if "error" not in line]
     server.script = in_turn(says("4"))
-    counts = generate_traces(recipe, run, no_progress)
+    counts = generate(recipe, run)
 
     assert str(raised.value) == (
-        "teacher 'long': 20 requests in a row failed, the last with: "
+        "teacher 'long': 16 of the last 20 requests failed, 16 of them with: "
         'HTTP 400: {"error": {"message": "broken"}}; '
         "what is finished is kept, run again when it is mended"
     )
-    assert (stopped_after, len(kept)) == (25, 5)
+    assert (stopped_after, len(kept)) == (21, 5)
     assert counts == {"traces": 40, "asked": 35, "failed": 0, "cut": 0}
     assert [server.times()[request_of(line)] for line in kept] == [1] * 5
 
 
-def test_nineteen_failures_in_a_row_do_not_stop_the_run(server: FaultServer, tmp_path: Path) -> None:
+def test_failures_below_the_rate_do_not_stop_the_run(server: FaultServer, tmp_path: Path) -> None:
     run = run_with(40, tmp_path / "run")
-    server.script = lambda asked, before: refuses(400) if problem_number(asked) % 20 else says("4")
+    server.script = lambda asked, before: refuses(400) if problem_number(asked) % 2 else says("4")
+    recipe = recipe_of({"long": served_by(server, concurrency=1)}, failures={"window": 10, "rate": 0.5})
 
-    counts = generate_traces(recipe_of({"long": served_by(server, concurrency=1)}), run, no_progress)
-
-    assert counts == {"traces": 40, "asked": 40, "failed": 38, "cut": 0}
+    assert generate(recipe, run) == {"traces": 40, "asked": 40, "failed": 20, "cut": 0}
 
 
 def test_requests_that_fail_for_good_do_not_stop_a_rerun(server: FaultServer, tmp_path: Path) -> None:
     run = run_with(40, tmp_path / "run")
     server.script = lambda asked, before: refuses(400) if problem_number(asked) % 4 else says("4")
-    recipe = recipe_of({"long": served_by(server, concurrency=1)})
+    teacher = served_by(server, concurrency=1)
 
-    counts = [generate_traces(recipe, run, no_progress) for _ in range(3)]
+    first = generate(recipe_of({"long": teacher}, failures={"rate": 0.8}), run)
+    later = [generate(recipe_of({"long": teacher}, failures={"window": 10}), run) for _ in range(2)]
 
-    assert [(count["asked"], count["failed"], count["traces"]) for count in counts] == [
+    assert [(count["asked"], count["failed"], count["traces"]) for count in (first, *later)] == [
         (40, 30, 40), (30, 30, 40), (30, 30, 40)
     ]  # fmt: skip
 
 
-def test_failures_are_counted_in_a_row_without_those_that_failed_before(
-    server: FaultServer, tmp_path: Path
-) -> None:
+def test_what_failed_before_is_not_counted_as_a_failure_of_the_engine(server: FaultServer, tmp_path: Path) -> None:
     run = run_with(40, tmp_path / "run")
     server.script = lambda asked, before: refuses(400) if problem_number(asked) % 2 else says("4")
     teacher = served_by(server, concurrency=1)
-    generate_traces(recipe_of({"long": teacher}, limit=10), run, no_progress)
+    generate(recipe_of({"long": teacher}, limit=10), run)
     server.script = in_turn(refuses(400))
 
-    with pytest.raises(TeacherError, match=r"^teacher 'long': 20 requests in a row failed"):
-        generate_traces(recipe_of({"long": teacher}), run, no_progress)
+    with pytest.raises(TeacherError, match=r"^teacher 'long': 20 of the last 20 requests failed"):
+        generate(recipe_of({"long": teacher}, failures={"window": 20}), run)
 
     assert len(server.asked) == 10 + 5 + 20
 
@@ -539,13 +569,13 @@ def test_a_cut_trace_that_failed_when_it_was_asked_again_has_failed_before(
 ) -> None:
     run = run_with(25, tmp_path / "run")
     server.script = in_turn(says("cut", finish_reason="length"), refuses(400, "max_tokens is too large"))
-    generate_traces(recipe_of({"long": served_by(server, concurrency=1)}), run, no_progress)
-    raised = recipe_of({"long": served_by(server, concurrency=1, max_tokens=200)})
+    generate(recipe_of({"long": served_by(server, concurrency=1)}), run)
+    raised = recipe_of({"long": served_by(server, concurrency=1, max_tokens=200)}, failures={"window": 20})
 
-    with pytest.raises(TeacherError, match=r"^teacher 'long': 20 requests in a row failed"):
-        generate_traces(raised, run, no_progress)
+    with pytest.raises(TeacherError, match=r"^teacher 'long': 20 of the last 20 requests failed"):
+        generate(raised, run)
 
-    assert generate_traces(raised, run, no_progress) == {"traces": 25, "asked": 25, "failed": 25, "cut": 25}
+    assert generate(raised, run) == {"traces": 25, "asked": 25, "failed": 25, "cut": 25}
 
 
 def test_if_all_requests_failed_that_is_an_error(server: FaultServer, tmp_path: Path) -> None:
@@ -553,25 +583,27 @@ def test_if_all_requests_failed_that_is_an_error(server: FaultServer, tmp_path: 
     server.script = in_turn(refuses(400, "too long"))
 
     with pytest.raises(TeacherError) as raised:
-        generate_traces(recipe_of({"long": served_by(server)}), run, no_progress)
+        generate(recipe_of({"long": served_by(server)}), run)
 
     assert str(raised.value) == (
         'all 3 requests failed, the last with: HTTP 400: {"error": {"message": "too long"}}'
     )
     assert sorted(line["problem_id"] for line in lines(run) if line["error"]) == ["p-1", "p-2", "p-3"]
     with pytest.raises(TeacherError, match=r"^all 3 requests failed"):
-        generate_traces(recipe_of({"long": served_by(server)}), run, no_progress)
+        generate(recipe_of({"long": served_by(server)}), run)
 
 
 def test_a_server_that_is_down_is_one_clear_error(run: Run) -> None:
     recipe = recipe_of({"long": served_by(ALWAYS_DOWN), "short": served_by(ALWAYS_DOWN, model="small")})
 
     with pytest.raises(TeacherError) as raised:
-        generate_traces(recipe, run, no_progress)
+        generate(recipe, run)
 
     message = str(raised.value)
-    assert message.startswith(
-        "teacher 'long': http://127.0.0.1:1/v1/chat/completions: ClientConnectorError: Cannot connect to host"
+    assert (
+        message.removeprefix("teacher 'long'")
+        .removeprefix("teacher 'short'")
+        .startswith(": http://127.0.0.1:1/v1/chat/completions: ClientConnectorError: Cannot connect to host")
     )
     assert message.endswith("; start the server or mend base_url")
     assert lines(run) == []
@@ -581,7 +613,7 @@ def test_a_wrong_key_is_one_clear_error_before_more_is_sent(server: FaultServer,
     server.script = lambda asked, before: refuses(401, f"Incorrect API key provided: {asked.authorization}")
 
     with pytest.raises(TeacherError) as raised:
-        generate_traces(recipe_of({"long": served_by(server, concurrency=1)}), run, no_progress)
+        generate(recipe_of({"long": served_by(server, concurrency=1)}), run)
 
     assert str(raised.value) == (
         f"teacher 'long': {server.base_url}/chat/completions answered 401: "
@@ -598,15 +630,15 @@ def test_a_server_that_breaks_keeps_what_the_other_server_finished(server: Fault
             assert ten.wait(30)
             return refuses(401)
 
-        def counted(done: int, total: int, note: str) -> None:
-            if done == 10:
+        def counted(done: int, total: int, note: str, figures: Figures | None = None, /) -> None:
+            if done >= 10:
                 ten.set()
 
         broken.script = refuses_after_ten
         recipe = recipe_of({"long": served_by(server), "short": served_by(broken, model="small")})
 
         with pytest.raises(TeacherError, match=r"answered 401"):
-            generate_traces(recipe, run, counted)
+            generate(recipe, run, counted)
 
     assert sorted(line["problem_id"] for line in lines(run)) == sorted(f"p-{i}" for i in range(1, 11))
 
@@ -712,7 +744,7 @@ def test_ctrl_c_keeps_what_was_finished_and_says_so(server: FaultServer, started
     out_again, _ = again.communicate(timeout=60)
 
     assert (process.returncode, out) == (130, "")
-    assert told.strip() == "Interrupted. What was finished is kept; the same command goes on from there."
+    assert told.endswith("\nInterrupted. What was finished is kept; the same command goes on from there.\n")
     assert len(kept) == 10
     assert (again.returncode, json.loads(out_again)["stages"]["generate"]["counts"]) == (
         0, {"traces": 120, "asked": 110, "failed": 0, "cut": 0}
@@ -732,4 +764,5 @@ def test_a_rerun_of_what_fails_for_good_ends_well_and_says_how_many_failed(
 
         counts = json.loads(out)["stages"]["generate"]["counts"]
         assert (process.returncode, counts) == (0, {"traces": 120, "asked": n_asked, "failed": 3, "cut": 0})
-        assert "Warning: 3 requests failed; the same command asks for them again." in told
+        warning = {"event": "warning", "message": "3 requests failed; the same command asks for them again."}
+        assert json.loads(told.splitlines()[-1]) == warning

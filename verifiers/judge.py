@@ -8,18 +8,21 @@ every minute and when the stage is interrupted. What a model says is `opinions`,
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import mixdistill
-from mixdistill.files import write_parquet
+from mixdistill.files import read_lines, write_parquet
 from mixdistill.recipe import Recipe
-from mixdistill.records import Verdict, polars_schema, to_frame
+from mixdistill.records import Problem, Verdict, polars_schema, to_frame
 from mixdistill.run import Progress, Run
 from mixdistill.tables import read_problems, read_traces, read_verdicts
-from mixdistill.verifiers.verify import Case, verify_many
+from mixdistill.verifiers.verify import Case, Judgement, verify_many
 
 if TYPE_CHECKING:
     import polars
+
+Place = TypeVar("Place")
 
 _SAVE_SECONDS = 60.0
 # These say nothing about the response: it ran out of time or memory, or lacked a package that is there now.
@@ -29,22 +32,15 @@ _TRIED_AGAIN = ("timeout", "unscored")
 def judge_traces(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
     """Writes verdicts.parquet; returns counts: `verdicts` in all, `new`, and one for each status."""
     problems = {problem.problem_id: problem for problem in read_problems(run, recipe.limit)}
-    verifier = _verifier(recipe)
+    verifier = verifier_of(recipe)
     kept, todo = plan_verdicts(recipe, run)
     rows = todo.select("problem_id", "response", "finish_reason").iter_rows()
-    cases = (
-        Case(problem.reference, response, finish_reason, problem.answer_type, problem.problem, problem.grading)
-        for problem, response, finish_reason in ((problems[name], *rest) for name, *rest in rows)
-    )
-    settings = recipe.verify
-    judgements = verify_many(
-        cases, leniency=settings.leniency, timeout_seconds=settings.timeout_seconds,
-        processes=settings.processes or None,
-    )  # fmt: skip
+    cases = (case_of(problems[name], response, finish_reason) for name, response, finish_reason in rows)
+    places = zip(todo["trace_id"], todo["problem_id"], strict=True)
     new: list[Verdict] = []
     correct, saved = 0, time.monotonic()
     try:
-        for trace, problem, judgement in zip(todo["trace_id"], todo["problem_id"], judgements, strict=True):
+        for (trace, problem), judgement in judged(recipe, places, cases):
             new.append(Verdict(trace_id=trace, problem_id=problem, verifier=verifier, **judgement._asdict()))
             correct += judgement.status == "correct"
             progress(len(new), todo.height, f"{correct:,} correct")
@@ -54,6 +50,25 @@ def judge_traces(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]
     finally:  # an interrupted call has not judged for nothing
         verdicts = _save(run, kept, new)
     return {"verdicts": verdicts.height, "new": len(new), **dict(sorted(Counter(verdicts["status"]).items()))}
+
+
+def case_of(problem: Problem, response: str, finish_reason: str | None) -> Case:
+    """What is judged of a trace."""
+    return Case(problem.reference, response, finish_reason, problem.answer_type, problem.problem, problem.grading)
+
+
+def judged(recipe: Recipe, places: Iterable[Place], cases: Iterable[Case]) -> Iterator[tuple[Place, Judgement]]:
+    """The judgement of each case, with its place in another list; on a cluster in the order that they come."""
+    settings = recipe.verify
+    if recipe.cluster is not None:
+        from mixdistill.verifiers.remote import judged_on_cluster
+
+        return judged_on_cluster(recipe.cluster, settings, places, cases)
+    judgements = verify_many(
+        cases, leniency=settings.leniency, timeout_seconds=settings.timeout_seconds,
+        processes=settings.processes or None,
+    )  # fmt: skip
+    return zip(places, judgements, strict=True)
 
 
 class Plan(NamedTuple):
@@ -70,28 +85,30 @@ def plan_verdicts(recipe: Recipe, run: Run) -> Plan:
     import polars as pl
 
     traces = read_traces(run).filter(pl.col("error").is_null())
-    kept = _kept_verdicts(run, traces, _verifier(recipe))
+    held = kept_verdicts(run, verifier_of(recipe))
+    kept = held.join(traces, on=["trace_id", "problem_id"], how="semi", maintain_order="left")
     return Plan(kept, traces.join(kept, on=["trace_id", "problem_id"], how="anti", maintain_order="left"))
 
 
-def _verifier(recipe: Recipe) -> str:
+def verifier_of(recipe: Recipe) -> str:
     """What a verdict depends on besides the trace and the problem; their ids hold all the rest."""
     return f"mixdistill {mixdistill.__version__}, {recipe.verify.leniency}"
 
 
-def _kept_verdicts(run: Run, traces: "polars.DataFrame", verifier: str) -> "polars.DataFrame":
-    """The verdicts that are there and still hold, without what a model said of them."""
+def kept_verdicts(run: Run, verifier: str) -> "polars.DataFrame":
+    """The verdicts that are there and still hold, without what a model said of them: columns of Verdict."""
     import polars as pl
 
     schema = polars_schema(Verdict)
-    if not run.verdicts.exists():
-        return pl.DataFrame(schema=schema)
-    verdicts = read_verdicts(run)
-    if "verifier" not in verdicts.columns:  # made before verdicts had one
-        return pl.DataFrame(schema=schema)
-    kept = verdicts.filter((pl.col("verifier") == verifier) & ~pl.col("status").is_in(_TRIED_AGAIN))
-    unasked = [pl.lit(None, pl.String()).alias(name) for name in ("judge_status", "judge_reason")]
-    return kept.with_columns(unasked).join(traces, on=["trace_id", "problem_id"], how="semi").select(*schema)
+    frames = [read_lines(path, schema) for path in run.verdict_files()]
+    if run.verdicts.exists():
+        verdicts = read_verdicts(run)
+        if "verifier" in verdicts.columns:  # else made before verdicts had one
+            unasked = [pl.lit(None, pl.String()).alias(name) for name in ("judge_status", "judge_reason")]
+            frames.append(verdicts.with_columns(unasked).select(*schema))
+    verdicts = pl.concat([pl.DataFrame(schema=schema), *frames])
+    held = verdicts.filter((pl.col("verifier") == verifier) & ~pl.col("status").is_in(_TRIED_AGAIN))
+    return held.unique(["trace_id", "problem_id"], keep="last", maintain_order=True)
 
 
 def _save(run: Run, kept: "polars.DataFrame", new: list[Verdict]) -> "polars.DataFrame":

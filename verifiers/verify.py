@@ -10,9 +10,9 @@ import atexit
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -143,6 +143,19 @@ def verify_many(
         yield from _Stream(judges, provers, leniency, timeout_seconds).judgements(cases)
 
 
+@contextmanager
+def opened_judge(
+    leniency: Leniency, timeout_seconds: float, processes: int
+) -> Iterator[Callable[[Case], Judgement]]:
+    """A function that judges one case in a process of its own; several threads may call it at once."""
+    with (
+        closing(_open_provers(processes)) as provers,
+        closing(Workers(judge_batch, processes=processes)) as judges,
+    ):
+        stream = _Stream(judges, provers, leniency, timeout_seconds)
+        yield stream.judgement
+
+
 def judge_batch(cases: list[_Plain], leniency: Leniency) -> list[_Plain]:
     """What the cheap tiers say about some cases: from `Case`s come `Judgement`s and what they leave open."""
     return [tuple(_judge(Case._make(case), leniency)) for case in cases]
@@ -175,6 +188,10 @@ class _Stream:
         while self._waiting:
             self._open_what_is_ready()
             yield from self._finish(self._waiting.popleft())
+
+    def judgement(self, case: Case) -> Judgement:
+        """The judgement of one case; waits for it."""
+        return next(self._finish(self._start([case])))
 
     def _start(self, cases: list[Case]) -> "_Batch":
         if self._judges is None:

@@ -1,0 +1,372 @@
+"""Sampling until enough is right, escalation, budgets, pilots, batches: what is asked, when, and what is not."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from conftest import no_progress
+from fault_server import Asked, FaultServer, Reply, in_turn, refuses, says
+from test_traces import generate, lines, problem_number, recipe_of, run_with, served_by
+
+from mixdistill.builders.plan import plan_traces
+from mixdistill.builders.traces import ask_pilot, take_results, write_requests
+from mixdistill.errors import BudgetReached, RecipeError
+from mixdistill.records import Verdict, polars_schema
+from mixdistill.run import Figures, Run
+from mixdistill.tables import read_traces, read_verdicts
+from mixdistill.verifiers.judge import judge_traces
+from mixdistill.verifiers.live import live_judging
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with FaultServer(in_turn(says())) as running:
+        yield running
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return run_with(6, tmp_path / "run")
+
+
+def right(asked: Asked) -> Reply:
+    return says(rf"\boxed{{{problem_number(asked) + 2}}}")
+
+
+def wrong(asked: Asked) -> Reply:
+    return says(r"\boxed{0}")
+
+
+class Tries:
+    """A script whose n-th answer to a problem is the n-th letter of its pattern: r right, w wrong, f fails."""
+
+    def __init__(self, patterns: Mapping[int, str]) -> None:
+        self._patterns = patterns
+        self._times: Counter[tuple[str, int]] = Counter()
+
+    def __call__(self, asked: Asked, before: int) -> Reply:
+        number = problem_number(asked)
+        time = self._times[asked.request.model, number]
+        self._times[asked.request.model, number] += 1
+        pattern = self._patterns[number]
+        kind = pattern[min(time, len(pattern) - 1)]
+        return refuses(400) if kind == "f" else right(asked) if kind == "r" else wrong(asked)
+
+
+def until(server: FaultServer, k: int, at_most: int, **fields: object) -> dict[str, object]:
+    samples = {"until_correct": k, "at_most": at_most}
+    return served_by(server, samples=samples, temperature=0.7, **fields)
+
+
+def drawn(run: Run) -> dict[str, list[int]]:
+    """The samples of each problem that came without an error, in the order they were written."""
+    found: dict[str, list[int]] = {}
+    for line in lines(run):
+        if "error" not in line:
+            found.setdefault(line["problem_id"], []).append(line["sample"])
+    return found
+
+
+# ---- until enough is right
+
+
+def test_easy_problems_stop_early_and_hard_ones_go_on(server: FaultServer, run: Run) -> None:
+    server.script = Tries({1: "r", 2: "wr", 3: "wwr", 4: "wwwr", 5: "w", 6: "r"})
+
+    counts = generate(recipe_of({"long": until(server, 1, 4)}), run)
+
+    assert drawn(run) == {"p-1": [0], "p-2": [0, 1], "p-3": [0, 1, 2], "p-4": [0, 1, 2, 3], "p-5": [0, 1, 2, 3],
+                          "p-6": [0]}  # fmt: skip
+    assert counts == {"traces": 15, "asked": 15, "failed": 0, "cut": 0}
+    assert read_traces(run).height == 15
+
+
+def test_a_round_asks_for_as_many_as_are_lacking(server: FaultServer, run: Run) -> None:
+    server.script = Tries({1: "r", 2: "wr", 3: "wwr", 4: "w", 5: "rwr", 6: "r"})
+
+    generate(recipe_of({"long": until(server, 2, 4)}), run)
+
+    n_drawn = {problem: len(samples) for problem, samples in drawn(run).items()}
+    assert n_drawn == {"p-1": 2, "p-2": 3, "p-3": 4, "p-4": 4, "p-5": 3, "p-6": 2}
+
+
+def test_a_rerun_draws_nothing_more_and_judges_nothing_twice(server: FaultServer, run: Run) -> None:
+    server.script = Tries({1: "r", 2: "wr", 3: "w", 4: "r", 5: "r", 6: "r"})
+    recipe = recipe_of({"long": until(server, 1, 3)})
+    generate(recipe, run)
+    judged = [path.read_bytes() for path in run.verdict_files()]
+
+    counts = generate(recipe, run)
+
+    assert (counts["asked"], len(server.asked)) == (0, 9)
+    assert [path.read_bytes() for path in run.verdict_files()] == judged
+
+
+def test_more_samples_go_on_where_the_draws_ended(server: FaultServer, run: Run) -> None:
+    server.script = Tries({1: "r", 2: "wwwr", 3: "w", 4: "r", 5: "r", 6: "r"})
+    generate(recipe_of({"long": until(server, 1, 2)}), run)
+
+    counts = generate(recipe_of({"long": until(server, 1, 5)}), run)
+
+    assert counts["asked"] == 2 + 3
+    assert drawn(run)["p-2"] == [0, 1, 2, 3]
+    assert drawn(run)["p-3"] == [0, 1, 2, 3, 4]
+
+
+def test_a_failed_draw_is_asked_again_before_any_later_one(server: FaultServer, run: Run) -> None:
+    server.script = Tries({1: "r", 2: "wfwr", 3: "r", 4: "r", 5: "r", 6: "r"})
+    recipe = recipe_of({"long": until(server, 1, 4)})
+
+    first = generate(recipe, run)
+    second = generate(recipe, run)
+
+    assert (first["asked"], first["failed"]) == (7, 1)
+    assert (second["asked"], second["failed"]) == (2, 0)
+    assert drawn(run)["p-2"] == [0, 1, 2]
+
+
+def test_traces_that_nobody_judged_yet_are_judged_before_more_is_drawn(server: FaultServer, run: Run) -> None:
+    server.script = Tries({1: "r", 2: "w", 3: "r", 4: "r", 5: "r", 6: "r"})
+    generate(recipe_of({"long": until(server, 1, 1)}), run)
+    for path in run.verdict_files():
+        path.unlink()
+
+    counts = generate(recipe_of({"long": until(server, 1, 3)}), run)
+
+    assert counts["asked"] == 2
+    assert drawn(run)["p-2"] == [0, 1, 2]
+
+
+def test_a_reference_that_nobody_can_read_is_not_drawn_for(server: FaultServer, tmp_path: Path) -> None:
+    from mixdistill.files import write_parquet
+    from mixdistill.records import Problem, to_frame
+
+    run = Run(tmp_path / "run")
+    problem = Problem(problem_id="p-1", problem="What is 1 + 2?", reference="see the figure, left", source="tests",
+                      answer_type="number")  # fmt: skip
+    write_parquet(run.problems, to_frame(Problem, [problem]))
+    server.script = in_turn(says(r"\boxed{3}"))
+
+    counts = generate(recipe_of({"long": until(server, 1, 8)}), run)
+
+    assert counts["asked"] == 1
+
+
+def test_verify_takes_over_what_was_judged_meanwhile(server: FaultServer, run: Run) -> None:
+    server.script = Tries({1: "r", 2: "wr", 3: "w", 4: "r", 5: "r", 6: "r"})
+    recipe = recipe_of({"long": until(server, 1, 3)})
+    generate(recipe, run)
+
+    counts = judge_traces(recipe, run, no_progress)
+
+    assert counts == {"verdicts": 9, "new": 0, "correct": 5, "incorrect": 4}
+    verdicts = read_verdicts(run)
+    assert dict(verdicts.schema) == dict(polars_schema(Verdict))
+    assert set(verdicts["trace_id"]) == set(read_traces(run)["trace_id"])
+
+
+def test_the_total_shrinks_as_problems_turn_out_right(server: FaultServer, run: Run) -> None:
+    server.script = in_turn(says())
+    server.script = Tries({number: "r" for number in range(1, 7)})
+    shown: list[tuple[int, int]] = []
+
+    def show(done: int, total: int, note: str, figures: Figures | None = None, /) -> None:
+        shown.append((done, total))
+
+    generate(recipe_of({"long": until(server, 1, 8)}), run, show)
+
+    assert (shown[0], shown[-1]) == ((0, 48), (6, 6))
+
+
+# ---- escalation
+
+
+def chain(server: FaultServer, **fields: object) -> dict[str, Mapping[str, object]]:
+    return {
+        "small": until(server, 1, 2, model="small", style="short", **fields),
+        "big": until(server, 1, 2, model="big", **fields),
+        "huge": served_by(server, model="huge", **fields),
+    }
+
+
+def test_only_what_a_teacher_did_not_get_right_goes_on_to_the_next(server: FaultServer, run: Run) -> None:
+    def script(asked: Asked, before: int) -> Reply:
+        solved = {"small": (1, 2), "big": (1, 2, 3, 4), "huge": (5,)}[asked.request.model]
+        return right(asked) if problem_number(asked) in solved else wrong(asked)
+
+    server.script = script
+    recipe = recipe_of(chain(server), escalate=["small", "big", "huge"])
+
+    counts = generate(recipe, run)
+
+    assert Counter(asked.request.model for asked in server.asked) == {"small": 2 + 8, "big": 2 + 4, "huge": 2}
+    assert counts["traces"] == 18
+    assert generate(recipe, run)["asked"] == 0
+    assert len(server.asked) == 18
+
+
+def test_a_killed_escalation_goes_on_where_it_was(server: FaultServer, run: Run) -> None:
+    server.script = lambda asked, before: wrong(asked)
+    recipe = recipe_of(chain(server), escalate=["small", "big", "huge"])
+    with pytest.raises(BudgetReached):
+        generate(recipe_of(chain(server, concurrency=1), escalate=["small", "big", "huge"],
+                           budget={"tokens": 46 * 7}), run)  # fmt: skip
+    before = len(server.asked)
+
+    generate(recipe, run)
+
+    assert 0 < before < 30
+    assert Counter(asked.request.model for asked in server.asked) == {"small": 12, "big": 12, "huge": 6}
+
+
+def test_an_engine_that_nothing_escalates_to_is_never_opened(server: FaultServer, run: Run) -> None:
+    server.script = lambda asked, before: right(asked)
+    teachers = chain(server) | {"huge": {"engine": "llamacpp", "gguf": "/gone.gguf", "revision": "1",
+                                         "style": "long"}}  # fmt: skip
+
+    counts = generate(recipe_of(teachers, escalate=["small", "huge"]), run)
+
+    assert counts["asked"] == 12  # small and big: big stands in no chain
+
+
+# ---- budgets
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ({"tokens": 46 * 5}, "the budget of 230 tokens is reached: spent 230 tokens, "),
+        ({"usd": 34 * 5e-6}, "the budget of 0.00017 USD is reached: spent 230 tokens, "),
+    ],
+)
+def test_a_budget_stops_new_requests_and_the_same_command_goes_on(
+    server: FaultServer, tmp_path: Path, budget: dict[str, float], told: str
+) -> None:
+    run = run_with(12, tmp_path / "run")
+    recipe = recipe_of({"long": served_by(server, concurrency=1, price={"output": 1.0})}, budget=budget)
+
+    with pytest.raises(BudgetReached) as raised:
+        generate(recipe, run)
+    assert str(raised.value).startswith(told)
+    assert str(raised.value).endswith("; what is finished is kept, and the same command goes on with a new budget")
+    assert raised.value.exit_code == 3
+    assert len(lines(run)) == 5
+    with pytest.raises(BudgetReached):
+        generate(recipe, run)
+    assert generate(recipe, run) == {"traces": 12, "asked": 2, "failed": 0, "cut": 0}
+    assert max(server.times().values()) == 1
+    assert {line["cost_usd"] for line in lines(run)} == {34e-6}
+
+
+def test_what_is_under_way_counts_for_the_budget(server: FaultServer, tmp_path: Path) -> None:
+    run = run_with(60, tmp_path / "run")
+    server.script = in_turn(says(delay_seconds=0.02))
+    recipe = recipe_of({"long": served_by(server, concurrency=8)}, budget={"tokens": 46 * 30})
+
+    with pytest.raises(BudgetReached):
+        generate(recipe, run)
+
+    assert 30 <= len(lines(run)) <= 31
+
+
+def test_hours_are_a_budget(server: FaultServer, run: Run) -> None:
+    server.script = in_turn(says(delay_seconds=0.05))
+    recipe = recipe_of({"long": served_by(server, concurrency=1)}, budget={"hours": 0.1 / 3600})
+
+    with pytest.raises(BudgetReached, match=r"^the budget of 2\.77778e-05 hours is reached"):
+        generate(recipe, run)
+
+    assert 1 <= len(lines(run)) <= 3
+
+
+def test_a_budget_in_usd_needs_a_price(server: FaultServer, run: Run) -> None:
+    with pytest.raises(RecipeError) as raised:
+        generate(recipe_of({"long": served_by(server)}, budget={"usd": 1}), run)
+
+    assert str(raised.value) == (
+        "budget.usd: no price is known for teacher 'long'; state it: "
+        "teachers.long.price: {input: 0.5, output: 1.5} (USD for a million tokens)"
+    )
+    assert server.asked == []
+
+
+# ---- the pilot
+
+
+def test_a_pilot_asks_about_some_problems_and_its_traces_are_kept(server: FaultServer, tmp_path: Path) -> None:
+    run = run_with(30, tmp_path / "run")
+    server.script = Tries({number: "wr" if number % 2 else "r" for number in range(1, 31)})
+    recipe = recipe_of({"long": until(server, 1, 4), "short": served_by(server, model="small", style="short")})
+
+    with live_judging(recipe, run) as judging:
+        pilot = ask_pilot(recipe, run, no_progress, judging, 10)
+
+    long, short = pilot.teachers
+    assert (long.teacher, short.teacher, short.n_requests) == ("long", "short", 20)
+    assert long.n_requests is not None
+    assert 20 < long.n_requests < 40
+    assert list(short.tokens or ()) == [20 * 46] * 3
+    asked = {line["problem_id"] for line in lines(run)}
+    assert len(asked) == 10
+    assert len(lines(run)) == len(server.asked)
+    generate(recipe, run)
+    assert max(server.times().values()) == 1
+    assert plan_traces(recipe, run).wanted.height == 30 * 4 + 30
+
+
+# ---- batch files
+
+
+def answered(path: Path, script: Tries) -> Path:
+    """The results of a batch file, as a provider writes them."""
+    results = path.with_suffix(".results.jsonl")
+    with results.open("w", encoding="utf-8") as file:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            assert (row["method"], row["url"]) == ("POST", "/v1/chat/completions")
+            reply = script(Asked(row["url"], row["body"], None, ("", 0), {}), 0)
+            response = {
+                "status_code": reply.status,
+                "request_id": "x",
+                "body": json.loads(reply.content or b"null"),
+            }
+            file.write(json.dumps({"id": "b", "custom_id": row["custom_id"], "response": response}) + "\n")
+    return results
+
+
+def test_batches_go_on_in_rounds_until_enough_is_right(server: FaultServer, run: Run, tmp_path: Path) -> None:
+    script = Tries({1: "r", 2: "wr", 3: "wwr", 4: "w", 5: "fr", 6: "r"})
+    recipe = recipe_of({"long": until(server, 1, 3)})
+
+    n_asked = []
+    for number in range(5):
+        path = tmp_path / f"requests-{number}.jsonl"
+        with live_judging(recipe, run) as judging:
+            files = write_requests(recipe, run, judging, path)
+        if not files:
+            break
+        results = answered(path, script)
+        with live_judging(recipe, run) as judging:
+            counts = take_results(recipe, run, judging, results)
+        n_asked.append((files[0].n_requests, counts["asked"], counts["failed"]))
+
+    assert n_asked == [(6, 6, 1), (4, 4, 0), (2, 2, 0)]
+    assert server.asked == []
+    assert generate(recipe, run)["asked"] == 0
+    assert drawn(run)["p-4"] == [0, 1, 2]
+
+
+def test_results_that_nobody_misses_are_counted(server: FaultServer, run: Run, tmp_path: Path) -> None:
+    recipe = recipe_of({"long": served_by(server)})
+    path = tmp_path / "requests.jsonl"
+    with live_judging(recipe, run) as judging:
+        write_requests(recipe, run, judging, path)
+        results = answered(path, Tries({number: "r" for number in range(1, 7)}))
+        first = take_results(recipe, run, judging, results)
+        second = take_results(recipe, run, judging, results)
+
+    assert first == {"asked": 6, "failed": 0, "missing": 0}
+    assert second == {"asked": 0, "failed": 0, "missing": 0, "left_out_not_wanted": 6}
+    assert read_traces(run)["completion_tokens"].to_list() == [34] * 6

@@ -1,0 +1,115 @@
+"""Judges traces while they are generated, in processes of its own, and keeps what it said.
+
+In: traces as they come. Out: statuses, and a line for each verdict in `verdicts/`, which the stage `verify` takes
+over, so that nothing is judged twice. Sampling until enough is right waits for it; of other traces it judges as
+many as cost next to nothing, to show a pass rate.
+"""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from mixdistill.files import LineWriter
+from mixdistill.recipe import Recipe
+from mixdistill.records import Problem, Status, Trace
+from mixdistill.run import Run
+from mixdistill.tables import read_problems
+from mixdistill.verifiers.judge import case_of, judged, kept_verdicts, verifier_of
+from mixdistill.verifiers.verify import Case, Judgement, opened_judge
+
+if TYPE_CHECKING:
+    import polars
+
+# Traces that nobody waits for are judged no oftener than this: a twentieth of a second each would be 2% of a core.
+_OFFER_SECONDS = 0.05
+_OFFERS_UNDER_WAY = 4
+
+
+@contextmanager
+def live_judging(recipe: Recipe, run: Run) -> "Iterator[LiveJudging]":
+    """What judges the traces of a run; its processes start with the first trace and end with the block."""
+    with ExitStack() as opened:
+        yield LiveJudging(recipe, run, opened)
+
+
+class LiveJudging:
+    """The judging of one call of `generate`."""
+
+    def __init__(self, recipe: Recipe, run: Run, opened: ExitStack) -> None:
+        self._recipe = recipe
+        self._run = run
+        self._opened = opened
+        self._verifier = verifier_of(recipe)
+        self._processes = recipe.verify.processes or max(1, (os.cpu_count() or 1) // 2)
+        self._problems: dict[str, Problem] = {}
+        self._start: tuple[ThreadPoolExecutor, Callable[[Case], Judgement]] | None = None
+        self._writer = LineWriter(run.verdicts_so_far / f"{time.time_ns():020d}-{os.getpid()}.jsonl")
+        opened.callback(self._writer.close)
+        self._n_judged: Counter[str] = Counter()
+        self._n_correct: Counter[str] = Counter()
+        self._offered: set[asyncio.Task[Status]] = set()
+        self._next_offer = 0.0
+
+    def known(self) -> Mapping[str, Status]:
+        """What was said before and still holds, by trace id."""
+        kept = kept_verdicts(self._run, self._verifier)
+        return dict(zip(kept["trace_id"], kept["status"], strict=True))
+
+    def judge_stored(self, traces: "polars.DataFrame") -> Mapping[str, Status]:
+        """Judges traces that are there already (columns of Trace); statuses by trace id."""
+        rows = traces.select("problem_id", "response", "finish_reason").iter_rows()
+        cases = (self._case(*row) for row in rows)
+        places = traces.select("trace_id", "problem_id", "teacher").iter_rows()
+        return {
+            trace: self._count(teacher, trace, problem, judgement)
+            for (trace, problem, teacher), judgement in judged(self._recipe, places, cases)
+        }
+
+    async def judge(self, trace: Trace) -> Status:
+        """Judges a trace now, beside the event loop."""
+        threads, judge = self._started()
+        case = self._case(trace.problem_id, trace.response, trace.finish_reason)
+        judgement = await asyncio.get_running_loop().run_in_executor(threads, judge, case)
+        return self._count(trace.teacher, trace.trace_id, trace.problem_id, judgement)
+
+    def offer(self, trace: Trace) -> None:
+        """Judges a trace if there is time for it; nobody waits for that."""
+        now = time.monotonic()
+        if now < self._next_offer or len(self._offered) >= _OFFERS_UNDER_WAY:
+            return
+        self._next_offer = now + _OFFER_SECONDS
+        task = asyncio.get_running_loop().create_task(self.judge(trace))
+        self._offered.add(task)
+        task.add_done_callback(self._offered.discard)
+
+    def judged(self, teacher: str) -> tuple[int, int]:
+        """How many traces of a teacher were judged in this call, and how many of them are right."""
+        return self._n_judged[teacher], self._n_correct[teacher]
+
+    def _started(self) -> tuple[ThreadPoolExecutor, Callable[[Case], Judgement]]:
+        if self._start is None:
+            settings = self._recipe.verify
+            judge = self._opened.enter_context(
+                opened_judge(settings.leniency, settings.timeout_seconds, self._processes)
+            )
+            threads = self._opened.enter_context(ThreadPoolExecutor(2 * self._processes, "mixdistill-judge"))
+            self._start = threads, judge
+        return self._start
+
+    def _case(self, problem_id: str, response: str, finish_reason: str | None) -> Case:
+        if not self._problems:
+            self._problems = {problem.problem_id: problem for problem in read_problems(self._run)}
+        return case_of(self._problems[problem_id], response, finish_reason)
+
+    def _count(self, teacher: str, trace_id: str, problem_id: str, judgement: Judgement) -> Status:
+        """Counts a judgement, and writes it down."""
+        self._n_judged[teacher] += 1
+        self._n_correct[teacher] += judgement.status == "correct"
+        verdict = {"trace_id": trace_id, "problem_id": problem_id, "verifier": self._verifier}
+        self._writer.write({**verdict, **judgement._asdict()})
+        return judgement.status
