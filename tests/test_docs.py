@@ -55,7 +55,7 @@ def test_every_command_has_a_help_with_an_example(name: str) -> None:
     command = cli.commands[name]
 
     assert command.short_help
-    assert [line.split()[:2] for line in examples(command)] == [["mixdistill", name]]
+    assert {tuple(line.split()[:2]) for line in examples(command)} == {("mixdistill", name)}
 
 
 @pytest.mark.parametrize("name", list(cli.commands))
@@ -65,9 +65,11 @@ def test_every_option_says_what_it_is_for(name: str) -> None:
     assert [option.name for option in options if not option.help] == []
 
 
-@pytest.mark.parametrize("name", [name for name in cli.commands if name not in ("generate", "mix")])
-def test_the_example_of_every_command_runs(name: str, quickstart: Path, hub: LoopbackHub) -> None:
+@pytest.mark.parametrize("name", [name for name in cli.commands if name != "mix"])
+def test_the_examples_of_every_command_run(name: str, quickstart: Path, hub: LoopbackHub) -> None:
     for line in examples(cli.commands[name]):
+        if "--limit" in line:  # that would make another run of it
+            continue
         if name == "show":  # ids follow from the problems: any beginning that is there will do
             line = line.partition(" --problem")[0]
         done = run_in(quickstart, line, hub)
@@ -97,7 +99,7 @@ def test_every_recipe_and_prompt_of_the_readme_is_valid(text: str, tmp_path: Pat
     path.write_text(text, encoding="utf-8")
 
     if "teachers:" in text:
-        assert load_recipe(str(path)).name == "math-mix"
+        assert load_recipe(str(path)).name in ("math-mix", "gpu-box")
     else:
         assert Prompt.model_validate(yaml.safe_load(text)).examples
 
