@@ -133,12 +133,12 @@ class Sampled:
         body = {"temperature": teacher.temperature, "top_p": teacher.top_p, **teacher.extra_body}
         self._body = body | {"stop": list(teacher.stop)} if teacher.stop else body
 
-    def request(self, problem: Problem, sample: int) -> Request:
-        """The call for one sample of a problem."""
+    def request(self, problem: Problem, sample: int, key: str | None = None) -> Request:
+        """The call for one sample of a problem; its key, where it is known, is not computed anew."""
         teacher = self.teacher
         messages = render_prompt(teacher.prompt, problem.problem)
         return Request(
-            request_key=request_key(messages, teacher.model, teacher.revision, self._sampling, sample),
+            request_key=key or request_key(messages, teacher.model, teacher.revision, self._sampling, sample),
             problem_id=problem.problem_id,
             teacher=self.name,
             model=teacher.model,

@@ -7,6 +7,7 @@ the same time, but for those that need the whole machine; one without work is ne
 """
 
 import asyncio
+import gc
 from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from typing import NamedTuple, cast
@@ -89,9 +90,14 @@ async def ask_teachers(
     asking = _Asking(recipe, run, plan, judging, tally)
     asking.fill(problems)
     ticking = asyncio.create_task(_tick(tally))
+    threshold = gc.get_threshold()
+    gc.freeze()  # the plan and the problems stay: looking through them again and again took a tenth of the time
+    gc.set_threshold(50_000, *threshold[1:])
     try:
         await asking.run_all()
     finally:
+        gc.set_threshold(*threshold)
+        gc.unfreeze()
         ticking.cancel()
         with suppress(asyncio.CancelledError):
             await ticking
@@ -135,8 +141,8 @@ class _Asking:
         for name, after in zip(recipe.escalate, recipe.escalate[1:], strict=False):
             self._lines[name].next = self._lines[after]
         self._first = [line for name, line in self._lines.items() if name not in recipe.escalate[1:]]
-        self._missing: dict[tuple[str, str], list[int]] = {}
-        "Samples that may still be asked, by teacher and problem."
+        self._missing: dict[tuple[str, str], dict[int, str]] = {}
+        "Samples that may still be asked, by teacher and problem, with their request keys."
         self._known: dict[tuple[str, str, int], Status] = {}
         "Verdicts on samples that are there, of lines that are judged."
         self._read(plan, run)
@@ -146,8 +152,8 @@ class _Asking:
 
         rows = plan.wanted.select("teacher", "problem_id", "sample", "request_key")
         missing = rows.filter(pl.col("request_key").is_in(list(plan.missing)))
-        for teacher, problem, sample in missing.drop("request_key").iter_rows():
-            self._missing.setdefault((teacher, problem), []).append(sample)
+        for teacher, problem, sample, key in missing.iter_rows():
+            self._missing.setdefault((teacher, problem), {})[sample] = key
         judged = [name for name, line in self._lines.items() if line.is_judged]
         there = rows.filter(pl.col("teacher").is_in(judged) & pl.col("request_key").is_in(list(plan.finished)))
         if not there.height:
@@ -293,14 +299,16 @@ class _Asking:
         """The trace that the teacher gives, or its error; None if a budget is reached."""
         if self._is_stopped():
             return None
-        request, name, ledger = line.calls.request(problem, sample), line.calls.name, self._tally.ledger
+        name, ledger = line.calls.name, self._tally.ledger
+        missing = self._missing[name, problem.problem_id]
+        request = line.calls.request(problem, sample, missing[sample])
         ledger.start(name)
         completion = await served.engine.complete(request)
         trace = request.trace(completion, cost_usd=ledger.end(name, completion))
         self._tally.keep(trace, is_judged=line.is_judged)
         served.failures.note(request, completion)
         if trace.error is None:
-            self._missing[name, problem.problem_id].remove(sample)
+            del missing[sample]
             served.answered.set()
         return trace
 

@@ -230,6 +230,9 @@ def read_parquet(path: Path, made_by: str) -> "polars.DataFrame":
         raise _cannot_read(path, error) from error
 
 
+_ONE_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 class LineWriter:
     """Appends JSON objects to a file of its own, one line and one system call each.
 
@@ -243,7 +246,11 @@ class LineWriter:
 
     def write(self, value: object) -> int:
         """Appends one object, and returns where its line ends. Raises StorageError if the disk refuses."""
-        line = (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
+        return self.write_all([value])
+
+    def write_all(self, values: Iterable[object]) -> int:
+        """Appends objects, all with one system call, and returns where the last line ends."""
+        line = "".join([_ONE_LINE.encode(value) + "\n" for value in values]).encode("utf-8", "replace")
         try:
             if self._descriptor is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)

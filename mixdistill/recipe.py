@@ -7,6 +7,7 @@ nobody.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Self, cast
 
@@ -604,6 +605,7 @@ class Recipe(_Part):
         return content
 
 
+@cache
 def without_folders(name: str) -> str:
     """The name of a model; of an absolute path, which vLLM takes for one, only the last part is for the public.
 

@@ -29,6 +29,9 @@ DropReason = Literal[
 ]
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 class Message(TypedDict):
     """One turn of a conversation, as chat templates and OpenAI-compatible servers read it."""
 
@@ -230,7 +233,7 @@ def digest(*parts: str) -> str:
 
 def canonical_json(value: object) -> str:
     """The one JSON text of a value: keys sorted, no spaces, nothing escaped that need not be."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(value)
 
 
 def normalise_text(text: str) -> str:

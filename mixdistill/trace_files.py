@@ -1,9 +1,9 @@
 """The append-only files of finished traces, and an index beside each that is read instead of their text.
 
 Each writer has a file of its own, `traces/<time>-<process>.jsonl`, with a line for each trace, and `.index` of the
-same name with a short line for each of those: what a resume has to know. Both are written as a trace comes, the
-trace first; a trace that the index lacks (the process died between the two) is read from the file itself. An index
-may be deleted: it is only quicker.
+same name with a short line for each of those: what a resume has to know. A trace is written as it comes, its line
+of the index a little later; what the index lacks, because the process died before, is read from the file itself.
+An index may be deleted: it is only quicker.
 """
 
 import os
@@ -26,6 +26,10 @@ _INDEXED = (
 )  # fmt: skip
 
 
+# Index lines that are written together; what a dying process had not written is read from the traces.
+_INDEX_LINES = 100
+
+
 class TraceWriter:
     """Appends traces to a file of its own; one that `write` returned from survives the death of this process."""
 
@@ -33,16 +37,25 @@ class TraceWriter:
         path = run.traces / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
         self._traces = LineWriter(path)
         self._index = LineWriter(path.with_suffix(".index"))
+        self._unindexed: list[dict[str, object]] = []
 
     def write(self, trace: Trace) -> None:
         """Appends one trace. Raises StorageError if the disk refuses."""
         values = {name: value for name in _FIELDS if (value := getattr(trace, name)) is not None}
         end = self._traces.write(values)
-        self._index.write({"end": end} | {name: values[name] for name in _INDEXED if name in values})
+        self._unindexed.append({"end": end} | {name: values[name] for name in _INDEXED if name in values})
+        if len(self._unindexed) >= _INDEX_LINES:
+            self._write_index()
+
+    def _write_index(self) -> None:
+        if self._unindexed:
+            self._index.write_all(self._unindexed)
+            self._unindexed = []
 
     def close(self) -> None:
         """Closes the files; a `write` after it is an error."""
         self._traces.close()
+        self._write_index()
         self._index.close()
 
 
