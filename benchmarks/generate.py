@@ -4,9 +4,10 @@ r"""Measures `mixdistill generate`: its client beside others, kills over a faili
     python benchmarks/generate.py --libraries --openai-python PATH
     python benchmarks/generate.py --kill
     python benchmarks/generate.py --resume 100000
+    python benchmarks/generate.py --vllm .venv-vllm/smollm2 --vllm-python .venv-vllm/bin/python
 
-Everything is asked of a server on loopback that answers with 400 tokens; no key and no network is needed. A PATH
-is the Python of an environment that has the peer: openai (for --libraries also httpx, httpx2 and urllib3),
+All but the last is asked of a server on loopback that answers with 400 tokens; no key and no network is needed. A
+PATH is the Python of an environment that has the peer: openai (for --libraries also httpx, httpx2 and urllib3),
 bespokelabs-curator, or distilabel[openai] with requests. uvloop in this environment, or in that of openai, makes
 the server faster.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import click
 from commands import Ended
-from generating import Asker, Killed, Resumed, Side, run_clients, run_killed, run_resumed
+from generating import Asker, Killed, Resumed, Side, run_beside_vllm, run_clients, run_killed, run_resumed
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +30,7 @@ from rich.table import Table
 _MEGABYTE = 1_000_000
 # What the figures are to be at least: ours to the other client's, requests per second.
 _GOALS = {"aiohttp": 0.7, "openai": 4.0, "curator": 5.0, "distilabel": 5.0}
+_VLLM_GOAL = 0.97
 _RESUME_SECONDS = 2.0
 _RESUME_BYTES = 500 * _MEGABYTE
 # Of the requests of ours, so that each side takes about the same time.
@@ -46,6 +48,8 @@ Report = dict[str, object]
     "--kill", is_flag=True, help="Kill it five times while three requests in ten fail; exit 1 if it errs."
 )
 @click.option("--resume", type=click.IntRange(min=1), metavar="N", help="Time it when N traces are all there.")
+@click.option("--vllm", "model", metavar="MODEL", help="Tokens per second of the engine vllm beside LLM.chat.")
+@click.option("--vllm-python", metavar="PATH", help="Python that has vLLM and mixdistill, as of make test-vllm.")
 @click.option("--requests", type=click.IntRange(min=50), help="[default: 10,000; with --kill 2,000]")
 @click.option(
     "--concurrency", type=click.IntRange(min=1), default=256, show_default=True, help="Requests at once."
@@ -57,18 +61,21 @@ Report = dict[str, object]
 @click.option("--seed", default=0, show_default=True, help="Of the faults and kills.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(
-    client: bool, libraries: bool, kill: bool, resume: int | None, requests: int | None, concurrency: int,
+    client: bool, libraries: bool, kill: bool, resume: int | None, model: str | None, vllm_python: str | None,
+    requests: int | None, concurrency: int,
     rounds: int, openai_python: str | None, curator_python: str | None, distilabel_python: str | None,
     seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure `mixdistill generate` against a server on loopback."""
-    if client + libraries + kill + (resume is not None) != 1:
-        raise click.UsageError("name one of --client, --libraries, --kill, --resume N")
+    """Measure `mixdistill generate` against a server on loopback, or its engine vllm beside vLLM itself."""
+    if client + libraries + kill + (resume is not None) + (model is not None) != 1:
+        raise click.UsageError("name one of --client, --libraries, --kill, --resume N, --vllm MODEL")
     console = Console(highlight=False, quiet=as_json, width=None if sys.stdout.isatty() else 160)
     server_python = _with_uvloop(openai_python)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if kill:
+        if model is not None:
+            report = _report_vllm(console, run_beside_vllm(vllm_python or sys.executable, model, rounds))
+        elif kill:
             report = _report_kill(console, run_killed(folder, requests or 2_000, seed, server_python))
         elif resume is not None:
             report = _report_resume(console, run_resumed(folder, resume, rounds, server_python))
@@ -192,6 +199,16 @@ def _report_resume(console: Console, resumed: Resumed) -> Report:
         "unknown": [_measured(end) for end in resumed.unknown],
         "known": [_measured(end) for end in resumed.known],
     }
+
+
+def _report_vllm(console: Console, rates: dict[str, list[float]]) -> Report:
+    ratio = _median(rates["ours"]) / _median(rates["plain"])
+    table = _table("Tokens per second, in this process and environment", "side", "median", "all")
+    for side, name in (("ours", "the engine vllm"), ("plain", "LLM.chat")):
+        table.add_row(name, f"{_median(rates[side]):,.0f}", ", ".join(f"{rate:,.0f}" for rate in rates[side]))
+    console.print(table)
+    console.print(f"ours / plain: {ratio:.3f} (goal {_VLLM_GOAL:g})")
+    return {"tokens_per_second": rates, "ratio": ratio, "goal": _VLLM_GOAL}
 
 
 def _measured(ended: Ended) -> Report:

@@ -5,8 +5,10 @@ afterwards; the command is a process of its own.
 """
 
 import json
+import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -263,3 +265,15 @@ def _forget_stage(recipe: Recipe) -> None:
     stages = json.loads(manifest.read_text())
     stages.pop("generate", None)
     manifest.write_text(json.dumps(stages))
+
+
+def run_beside_vllm(python: str, model: str, rounds: int) -> dict[str, list[float]]:
+    """Tokens per second of `plain` and `ours`, which take turns, each in a process of its own."""
+    rates: dict[str, list[float]] = {"plain": [], "ours": []}
+    quiet = {"VLLM_LOGGING_STREAM": "ext://sys.stderr", "VLLM_LOGGING_LEVEL": "ERROR", **os.environ}
+    for _ in range(rounds):
+        for side, found in rates.items():
+            command = [python, str(Path(__file__).with_name("beside_vllm.py")), side, model]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=quiet)
+            found += json.loads(done.stdout.splitlines()[-1])
+    return rates

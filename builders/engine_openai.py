@@ -141,14 +141,10 @@ class OpenAIEngine:
 
     async def _post(self, request: Request, endpoint: _Endpoint, started: float) -> Completion:
         """The completion that came back, or the error of this one request in its place."""
-        body = {
-            "model": request.model, "messages": request.messages, "max_tokens": request.max_tokens,
-            "seed": request.seed, **request.body,
-        }  # fmt: skip
         timeout = self._timeout(request.timeout_seconds)
         try:
             async with self._session.post(
-                endpoint.url, data=json.dumps(body).encode(), timeout=timeout, allow_redirects=False,
+                endpoint.url, data=json.dumps(request.payload()).encode(), timeout=timeout, allow_redirects=False,
                 proxy=endpoint.proxy, proxy_auth=endpoint.proxy_auth,
             ) as response:  # fmt: skip
                 content = await response.read()

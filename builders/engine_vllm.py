@@ -196,6 +196,9 @@ async def open_vllm(teacher: VLLMTeacher) -> AsyncIterator[VLLMEngine]:
                 print(_UNSEEDED, file=sys.stderr)
             yield served
         finally:
+            if engine.output_handler is not None:
+                engine.output_handler.cancel()  # else vLLM logs the end of its processes as their death
+                await asyncio.wait([engine.output_handler])
             await asyncio.to_thread(engine.shutdown)
             engine.shutdown = lambda: None  # vLLM calls it again when the interpreter exits, and fails
 

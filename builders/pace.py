@@ -13,6 +13,9 @@ from contextlib import suppress
 from math import inf
 
 _DEAD_AFTER_FAILURES = 5  # in a row
+# Of the ceiling, by which the limit grows in a round of answers: to all of it in sixteen rounds, for a round may
+# take minutes.
+_STEP_SHARE = 1 / 16
 _OUT_SECONDS = 5.0
 _OUT_MAX_SECONDS = 60.0
 
@@ -32,6 +35,7 @@ class Pace:
         self.turn = 0
         "When it was taken last, counted in requests."
         self._ceiling = ceiling
+        self._step = max(1.0, ceiling * _STEP_SHARE)
         self._slowed_at = -inf
         self._n_failures = 0
         self._out_at = -inf
@@ -51,7 +55,7 @@ class Pace:
         self._n_failures = 0
         self._out_seconds = 0.0
         if well and self.limit < self._ceiling:
-            self.limit = min(self._ceiling, self.limit + 1 / self.limit)
+            self.limit = min(self._ceiling, self.limit + self._step / self.limit)
 
     def overloaded(self, started: float, now: float, pause_seconds: float = 0.0) -> None:
         """Notes that a request from `started` was too many; all others wait for the pause, too.
