@@ -38,7 +38,8 @@ async def ours(model: str) -> list[float]:
     from mixdistill.builders.asking import FailureWindow, ask_each
     from mixdistill.builders.completions import Completion, Request
     from mixdistill.builders.engine_vllm import open_vllm
-    from mixdistill.recipe import Failures, VLLMTeacher
+    from mixdistill.recipe import Failures
+    from mixdistill.teachers import VLLMTeacher
 
     teacher = VLLMTeacher.model_validate({
         "engine": "vllm", "style": "long", "model": model, "max_model_len": _CONTEXT_TOKENS,

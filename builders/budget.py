@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from mixdistill.builders.completions import Completion
 from mixdistill.builders.prices import token_cost_usd
 from mixdistill.errors import RecipeError
-from mixdistill.recipe import Budget, Price
+from mixdistill.recipe import Budget
+from mixdistill.teachers import Price
 
 _HOUR_SECONDS = 3600.0
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mixdistill.prompt import Prompt, fill
-from mixdistill.recipe import SampledTeacher, without_folders
 from mixdistill.records import Message, Problem, Size, Style, Trace, draw_seed, request_key, trace_id
+from mixdistill.teachers import SampledTeacher, without_folders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ ones are missing, all at once, and the next one follows from its verdicts alone,
 
 from collections.abc import Sequence
 
-from mixdistill.recipe import SampledTeacher
 from mixdistill.records import Status
+from mixdistill.teachers import SampledTeacher
 
 
 def next_samples(teacher: SampledTeacher, statuses: Sequence[Status]) -> range:
@@ -15,7 +15,7 @@ def next_samples(teacher: SampledTeacher, statuses: Sequence[Status]) -> range:
 
     A reference that cannot be read ends it: no sample could ever be right.
 
-    >>> from mixdistill.recipe import OpenAITeacher
+    >>> from mixdistill.teachers import OpenAITeacher
     >>> samples = {"until_correct": 2, "at_most": 4}
     >>> teacher = OpenAITeacher(engine="openai", model="m", style="long", temperature=0.7, samples=samples)
     >>> next_samples(teacher, [])

@@ -13,7 +13,6 @@ from mixdistill.builders.completions import Completion, Request
 from mixdistill.builders.hub_rows import read_hub_rows
 from mixdistill.builders.reasoning import split_text
 from mixdistill.files import Row, read_rows, with_columns
-from mixdistill.recipe import DatasetTeacher
 from mixdistill.records import (
     Message,
     Problem,
@@ -24,6 +23,7 @@ from mixdistill.records import (
     request_key,
     same_text_key,
 )
+from mixdistill.teachers import DatasetTeacher
 
 
 def stored_requests(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mixdistill.builders.engine_openai import Embedded, OpenAIEngine, open_openai
 from mixdistill.errors import MissingExtraError, TeacherError
-from mixdistill.recipe import LlamaCppTeacher, OpenAIServer
+from mixdistill.teachers import LlamaCppTeacher, OpenAIServer
 
 _HASHED_BYTES = 1 << 20
 

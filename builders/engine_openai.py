@@ -26,7 +26,7 @@ from mixdistill.builders.pace import Pace, Slots
 from mixdistill.builders.server_answers import Fault, RefusedError, TransientError, read_answer
 from mixdistill.builders.server_facts import FACT_SECONDS, server_facts
 from mixdistill.errors import TeacherError
-from mixdistill.recipe import OpenAIServer
+from mixdistill.teachers import OpenAIServer
 
 _TRIES = 5
 _WAIT = tenacity.wait_random_exponential(multiplier=0.3, max=20)

@@ -26,7 +26,7 @@ import pydantic
 from mixdistill.builders.completions import Completion, Load, Request
 from mixdistill.builders.reasoning import MARKS, split_text
 from mixdistill.errors import MissingExtraError, RecipeError, TeacherError
-from mixdistill.recipe import VLLMTeacher
+from mixdistill.teachers import VLLMTeacher
 from mixdistill.yaml_file import near
 
 # What a person has set in the environment stays.

@@ -14,8 +14,9 @@ from mixdistill.builders.engine_llamacpp import open_llamacpp
 from mixdistill.builders.engine_openai import open_openai
 from mixdistill.builders.engine_vllm import open_vllm
 from mixdistill.files import read_json, write_json
-from mixdistill.recipe import DatasetTeacher, LlamaCppTeacher, OpenAITeacher, Recipe, VLLMTeacher
+from mixdistill.recipe import Recipe
 from mixdistill.run import Run
+from mixdistill.teachers import DatasetTeacher, LlamaCppTeacher, OpenAITeacher, VLLMTeacher
 
 AskedTeacher = OpenAITeacher | VLLMTeacher | LlamaCppTeacher
 

@@ -19,9 +19,10 @@ from mixdistill.builders.engines import AskedTeacher, asked_teachers, open_engin
 from mixdistill.builders.judging import Judging
 from mixdistill.builders.plan import Plan, sampled
 from mixdistill.builders.tally import Tally
-from mixdistill.recipe import Recipe, UntilCorrect
+from mixdistill.recipe import Recipe
 from mixdistill.records import Problem, Status, Trace
 from mixdistill.run import Run
+from mixdistill.teachers import UntilCorrect
 from mixdistill.trace_files import stored_traces
 
 # These take all of the machine's accelerators: one is loaded when the one before is gone.

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mixdistill.builders.prices import token_cost_usd
-from mixdistill.recipe import Price
 from mixdistill.records import Trace
+from mixdistill.teachers import Price
 
 _HOUR_SECONDS = 3600.0
 _FEW_PROBLEMS = 10

@@ -17,10 +17,11 @@ from mixdistill.builders.engine_dataset import stored_requests
 from mixdistill.builders.engine_llamacpp import weights_revision
 from mixdistill.errors import RecipeError
 from mixdistill.files import write_parquet
-from mixdistill.recipe import DatasetTeacher, LlamaCppTeacher, Recipe, SampledTeacher
+from mixdistill.recipe import Recipe
 from mixdistill.records import Problem, Trace, canonical_json, digest, polars_schema
 from mixdistill.run import Run
 from mixdistill.tables import read_problems
+from mixdistill.teachers import DatasetTeacher, LlamaCppTeacher, SampledTeacher
 from mixdistill.trace_files import last_rows, read_index
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ called; neither has one in this process. Discounts that depend on the account or
 
 from datetime import UTC, date, datetime, time, timedelta
 
-from mixdistill.recipe import OpenAITeacher, Price, SampledTeacher
+from mixdistill.teachers import OpenAITeacher, Price, SampledTeacher
 
 _PER_TOKENS = 1_000_000
 _HALF_HOURS = 48  # prices of the night begin and end at whole or half hours

@@ -19,9 +19,10 @@ from mixdistill.builders.lines import due_requests
 from mixdistill.builders.plan import Plan, plan_traces
 from mixdistill.builders.tally import Tally
 from mixdistill.cluster import Answer, Answerer, Job, Replica, answers_on_ray
-from mixdistill.recipe import Cluster, Recipe, VLLMTeacher
+from mixdistill.recipe import Cluster, Recipe
 from mixdistill.records import Problem
 from mixdistill.run import Run
+from mixdistill.teachers import VLLMTeacher
 
 
 def ask_on_cluster(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import yarl
 
-from mixdistill.recipe import without_folders
+from mixdistill.teachers import without_folders
 
 FACT_SECONDS = 3.0
 "Limit on asking for one page."

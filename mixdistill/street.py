@@ -16,8 +16,9 @@ import mixdistill
 from mixdistill.cards.plots import PLOTS
 from mixdistill.errors import StorageError
 from mixdistill.files import write_text
-from mixdistill.recipe import DatasetTeacher, Recipe
+from mixdistill.recipe import Recipe
 from mixdistill.run import Progress, Run, StageRecord
+from mixdistill.teachers import DatasetTeacher
 from mixdistill.yaml_file import dump_yaml
 
 if TYPE_CHECKING:

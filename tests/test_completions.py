@@ -11,8 +11,8 @@ from mixdistill.builders.completions import (
     render_prompt,
 )
 from mixdistill.prompt import Example, Prompt
-from mixdistill.recipe import OpenAITeacher
 from mixdistill.records import Problem
+from mixdistill.teachers import OpenAITeacher
 
 TWO_PROBLEMS = [
     Problem(problem_id=f"p-{i}", problem=f"What is {i} + 2?", reference=str(i + 2), source="tests") for i in (1, 2)

@@ -10,8 +10,8 @@ from loopback_hub import LoopbackHub
 from mixdistill.builders.completions import Completion, Request
 from mixdistill.builders.engine_dataset import stored_requests
 from mixdistill.errors import HubError, MixdistillError, RecipeError, RecordError
-from mixdistill.recipe import DatasetTeacher
 from mixdistill.records import Problem, problem_id
+from mixdistill.teachers import DatasetTeacher
 
 
 def make_problem(text: str, reference: str = "2") -> Problem:

@@ -17,10 +17,11 @@ from mixdistill.builders.engine_llamacpp import open_llamacpp, shipped_weights, 
 from mixdistill.builders.traces import generate_traces
 from mixdistill.errors import MissingExtraError, MixdistillError, TeacherError
 from mixdistill.files import write_parquet
-from mixdistill.recipe import LlamaCppTeacher, Recipe
+from mixdistill.recipe import Recipe
 from mixdistill.records import Problem, to_frame
 from mixdistill.run import Run
 from mixdistill.tables import read_traces
+from mixdistill.teachers import LlamaCppTeacher
 from mixdistill.verifiers.live import live_judging
 
 N_TOKENS = 8

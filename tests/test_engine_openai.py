@@ -18,7 +18,7 @@ from mixdistill.builders.completions import Completion, Load, Request
 from mixdistill.builders.engine_openai import OpenAIEngine, open_openai
 from mixdistill.builders.server_answers import TransientError, read_answer
 from mixdistill.errors import TeacherError
-from mixdistill.recipe import OpenAITeacher
+from mixdistill.teachers import OpenAITeacher
 
 KEY = "sk-secret-0123456789"
 KEY_ENV = "TEACHER_KEY"

@@ -30,7 +30,7 @@ import pytest
 from mixdistill.builders.completions import Completion, Request
 from mixdistill.builders.engine_vllm import VLLMEngine, _marks_are_special, open_vllm
 from mixdistill.errors import MissingExtraError, RecipeError, TeacherError
-from mixdistill.recipe import VLLMTeacher
+from mixdistill.teachers import VLLMTeacher
 
 Answer = TypeVar("Answer")
 

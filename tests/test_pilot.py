@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from mixdistill.builders.pilot import HEADS, Estimate, Forecast, Outcome, Span, describe, estimate
-from mixdistill.recipe import Price
 from mixdistill.records import Trace
+from mixdistill.teachers import Price
 
 PRICE = Price(input=1.0, output=10.0)
 

@@ -9,7 +9,7 @@ from typing import Never
 import pytest
 
 from mixdistill.builders.prices import price_of, token_cost_usd
-from mixdistill.recipe import LlamaCppTeacher, OpenAITeacher, Price, VLLMTeacher
+from mixdistill.teachers import LlamaCppTeacher, OpenAITeacher, Price, VLLMTeacher
 
 # List prices of this day stand in genai-prices for good: later changes begin on later days.
 DAY = date(2026, 11, 1)

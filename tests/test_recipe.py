@@ -7,14 +7,10 @@ import pytest
 import yaml
 
 from mixdistill.errors import RecipeError, StorageError
-from mixdistill.recipe import (
-    DatasetTeacher,
-    LlamaCppTeacher,
-    OpenAITeacher,
-    Recipe,
-)
+from mixdistill.recipe import Recipe
 from mixdistill.recipe_file import copy_recipe, load_recipe, shipped_recipes
 from mixdistill.records import canonical_json
+from mixdistill.teachers import DatasetTeacher, LlamaCppTeacher, OpenAITeacher
 
 TEXT = """\
 name: small

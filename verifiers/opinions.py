@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mixdistill.errors import TeacherError
 from mixdistill.files import LineWriter, write_parquet
-from mixdistill.recipe import Judge, without_folders
+from mixdistill.recipe import Judge
 from mixdistill.records import JudgeStatus, Message, Opinion, Problem, Verdict, polars_schema, request_key
 from mixdistill.run import Progress, Run
 from mixdistill.tables import read_opinions, read_problems, read_verdicts
+from mixdistill.teachers import without_folders
 
 if TYPE_CHECKING:
     import polars
