@@ -15,7 +15,10 @@ from mixdistill.files import write_text
 from mixdistill.prompt import PROMPT_SUFFIX, SHIPPED, is_file
 from mixdistill.prompt import known_keys as known_prompt_keys
 from mixdistill.recipe import (
+    Budget,
+    Cluster,
     Columns,
+    Failures,
     Judge,
     Mixing,
     ProblemSource,
@@ -26,7 +29,15 @@ from mixdistill.recipe import (
     Verify,
 )
 from mixdistill.recipe_part import Name
-from mixdistill.teachers import DatasetTeacher, LlamaCppTeacher, OpenAITeacher, TraceColumns
+from mixdistill.teachers import (
+    DatasetTeacher,
+    LlamaCppTeacher,
+    OpenAITeacher,
+    Price,
+    TraceColumns,
+    UntilCorrect,
+    VLLMTeacher,
+)
 from mixdistill.yaml_file import Place, explain, near, put_text, read_yaml, set_key
 
 
@@ -98,14 +109,18 @@ def _known_keys(place: Place) -> list[str]:
         return [*Recipe.model_fields]
     if "prompt" in place[:-1]:
         return known_prompt_keys(place[place.index("prompt") + 1 :])
-    models: dict[str, list[type[BaseModel]]] = {
-        "problems": [ProblemSource], "teachers": [OpenAITeacher, LlamaCppTeacher, DatasetTeacher],
-        "verify": [Verify], "stats": [Stats], "mixing": [Mixing], "publish": [Publish],
-    }  # fmt: skip
-    if "columns" in place[:-1]:
-        models = {"problems": [Columns], "teachers": [TraceColumns]}
-    if "judge" in place[:-1]:
-        models = {"verify": [Judge]}
-    if "generate" in place[:-1]:
-        models = {"problems": [Procedural]}
-    return [*dict.fromkeys(name for model in models[place[0]] for name in model.model_fields)]
+    named = place[0] in ("problems", "teachers")  # what follows is a name or a number
+    for parent in reversed([place[0], *place[2 if named else 1 : -1]]):
+        key = f"{place[0]}.columns" if parent == "columns" else str(parent)
+        if key in _MODELS:
+            return [*dict.fromkeys(name for model in _MODELS[key] for name in model.model_fields)]
+    return []
+
+
+_MODELS: dict[str, list[type[BaseModel]]] = {
+    "problems": [ProblemSource], "problems.columns": [Columns], "generate": [Procedural],
+    "teachers": [OpenAITeacher, VLLMTeacher, LlamaCppTeacher, DatasetTeacher], "teachers.columns": [TraceColumns],
+    "samples": [UntilCorrect], "price": [Price], "failures": [Failures], "budget": [Budget], "cluster": [Cluster],
+    "verify": [Verify], "judge": [Judge], "stats": [Stats], "mixing": [Mixing], "publish": [Publish],
+}  # fmt: skip
+"What may stand under a key."
