@@ -8,13 +8,15 @@ the answers mean is `verifiers.opinions`.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Set
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mixdistill.builders.completions import Completion, Load, Request
 from mixdistill.builders.engine_openai import open_openai
 from mixdistill.errors import TeacherError
 from mixdistill.recipe import Failures, Judge
 from mixdistill.records import Message
+
+Returned = TypeVar("Returned")
 
 _JUDGE = "verify.judge"
 
@@ -85,12 +87,12 @@ async def ask_each(
     await together([work() for _ in range(concurrency)])
 
 
-async def together(jobs: Sequence[Coroutine[None, None, None]]) -> None:
-    """Runs all jobs at once; the first exception stops the others and is raised as itself."""
+async def together(jobs: Sequence[Coroutine[None, None, Returned]]) -> list[Returned]:
+    """What the jobs return, all run at once; the first exception stops the others and is raised as itself."""
     try:
         async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(job)
+            tasks = [group.create_task(job) for job in jobs]
+        return [task.result() for task in tasks]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors.exceptions[0].__cause__
 

@@ -6,7 +6,7 @@ not overrun by all that was still being answered. Prices are `prices`; it sends 
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
 from mixdistill.builders.completions import Completion
@@ -39,6 +39,8 @@ class Ledger:
     "For each teacher that is asked; None is unknown."
     local: Collection[str] = ()
     "Teachers in this process: without a price they cost nothing."
+    engines: Mapping[str, Hashable] = field(default_factory=dict)
+    "Which teachers share an engine, whose hours are paid once; default: each has its own."
     clock: Callable[[], float] = time.monotonic
     _spent: dict[str, _Spent] = field(default_factory=dict)
 
@@ -118,9 +120,11 @@ class Ledger:
         )
 
     def _hours_usd(self) -> float:
-        total = 0.0
+        by_engine: dict[Hashable, float] = {}
         for teacher, spent in self._spent.items():
             price = self.prices[teacher]
             now = 0.0 if spent.opened is None else self.clock() - spent.opened
-            total += (price.hour if price else 0.0) * (spent.open_seconds + now) / _HOUR_SECONDS
-        return total
+            usd = (price.hour if price else 0.0) * (spent.open_seconds + now) / _HOUR_SECONDS
+            engine = self.engines.get(teacher, teacher)
+            by_engine[engine] = max(usd, by_engine.get(engine, 0.0))
+        return sum(by_engine.values())

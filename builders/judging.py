@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 class Judging(Protocol):
     """Judges traces; what it says is kept in the run, so that nothing is judged twice."""
 
-    def known(self) -> Mapping[str, Status]:
-        """What was said before, by trace id."""
+    def known(self) -> Mapping[tuple[str, str], Status]:
+        """What was said before, by trace and problem: another reference makes it another problem."""
         ...
 
-    def judge_stored(self, traces: "polars.DataFrame") -> Mapping[str, Status]:
-        """Judges traces that are there already (columns of Trace); statuses by trace id."""
+    def judge_stored(self, traces: "polars.DataFrame") -> Mapping[tuple[str, str], Status]:
+        """Judges traces that are there already (columns of Trace); statuses by trace and problem."""
         ...
 
     async def judge(self, trace: Trace) -> Status:

@@ -48,6 +48,7 @@ class Line:
         "Where problems go that this teacher did not get right."
         self._jobs: asyncio.Queue[Job | None] = asyncio.Queue()
         self._begun = asyncio.Event()
+        self._ended = asyncio.Event()
         self._has_work = False
 
     def put(self, job: Job) -> None:
@@ -60,6 +61,7 @@ class Line:
         """No more jobs will come."""
         self._jobs.put_nowait(None)
         self._begun.set()
+        self._ended.set()
 
     def drain(self) -> Iterator[Job]:
         """The jobs that wait now."""
@@ -72,6 +74,15 @@ class Line:
         """Waits for the first job, or for the end without one."""
         await self._begun.wait()
         return self._has_work
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether no more jobs will come."""
+        return self._ended.is_set()
+
+    async def has_ended(self) -> None:
+        """Waits until no more jobs will come."""
+        await self._ended.wait()
 
     async def take(self) -> Job | None:
         """The next job, or None after the last one."""
@@ -160,11 +171,13 @@ class _Asking:
         if not there.height:
             return
         statuses = dict(self._judging.known())
-        unjudged = [key for key in there["request_key"] if plan.finished[key] not in statuses]
-        if unjudged:
-            statuses |= self._judging.judge_stored(stored_traces(run, unjudged))
+        wanted = there.select("request_key", "problem_id")
+        unjudged = [key for key, problem in wanted.iter_rows() if (plan.finished[key], problem) not in statuses]
+        if unjudged:  # the reference may have changed since, and with it the problem
+            stored = stored_traces(run, unjudged).drop("problem_id").join(wanted, on="request_key")
+            statuses |= self._judging.judge_stored(stored)
         for teacher, problem, sample, key in there.iter_rows():
-            self._known[teacher, problem, sample] = statuses[plan.finished[key]]
+            self._known[teacher, problem, sample] = statuses[plan.finished[key], problem]
 
     def fill(self, problems: Sequence[Problem]) -> None:
         """Puts every problem into the lines where it is to be asked first."""
@@ -226,27 +239,44 @@ class _Asking:
         await together([self._serve(lines) for lines in sharing.values()])
 
     def _in_order(self) -> Iterator[Line]:
-        """The lines, each before the one that it escalates to."""
+        """The lines, those first that wait for no other, each before the one that it escalates to."""
+        yield from self._first
         for line in self._first:
-            yield line
             yield from _behind(line)
 
-    async def _serve(self, lines: list[Line]) -> None:
+    async def _serve(self, lines: Sequence[Line]) -> None:
         """Opens the engine once there is work, and lets the workers of its lines take from them."""
+        if _teacher(lines[0]).engine in _ONE_AT_A_TIME:
+            await self._serve_ended(lines)
+            return
         todo = list(lines)
         while todo and not await todo[0].has_work():
             _end_next(todo.pop(0))
-        if not todo:
-            return
-        teacher = _teacher(todo[0])
-        if teacher.engine in _ONE_AT_A_TIME:
-            async with self._exclusive:
-                await self._serve_with(teacher, todo)
-        else:
-            await self._serve_with(teacher, todo)
+        if todo:
+            await self._serve_with(_teacher(todo[0]), todo)
+
+    async def _serve_ended(self, lines: Sequence[Line]) -> None:
+        """Serves lines with an engine that needs the whole machine, those together whose jobs are all known.
+
+        Whoever has the machine waits for no other line, which may be waiting for the machine.
+        """
+        waiting = list(lines)
+        while waiting:
+            await waiting[0].has_ended()
+            ended = [line for line in waiting if line.is_ended]
+            waiting = [line for line in waiting if line not in ended]
+            todo = [line for line in ended if await line.has_work()]
+            for line in ended:
+                if line not in todo:
+                    _end_next(line)
+            if todo:
+                async with self._exclusive:
+                    await self._serve_with(_teacher(todo[0]), todo)
 
     async def _serve_with(self, teacher: AskedTeacher, lines: Sequence[Line]) -> None:
         if self.stopped:
+            for line in lines:
+                _end_next(line)
             return
         names = [line.calls.name for line in lines]
         async with open_engine(teacher) as engine:
@@ -282,7 +312,7 @@ class _Asking:
         """Draws samples in rounds until that is enough; where one fails, the next call goes on with it."""
         statuses: list[Status] = []
         while samples := next_samples(line.calls.teacher, statuses):
-            found = await asyncio.gather(*(self._status(line, problem, sample, served) for sample in samples))
+            found = await together([self._status(line, problem, sample, served) for sample in samples])
             statuses += [status for status in found if status is not None]
             if None in found:
                 return

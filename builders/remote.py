@@ -78,6 +78,7 @@ def _ask_engine(
     by_key = {request.request_key: request for request in requests}
     jobs = ({"key": request.request_key, "request": asdict(request)} for request in requests)
     described: set[str] = set()
+    n_left = len(by_key)
     for key, answer in answers_on_ray(jobs, partial(_opened, teacher), _replica(teacher, cluster), cluster):
         request = by_key[key]
         completion = Completion(**cast("dict[str, Any]", answer["completion"]))
@@ -90,8 +91,9 @@ def _ask_engine(
         if isinstance(about, Mapping) and request.teacher not in described:
             described.add(request.teacher)
             record_engine(run, [request.teacher], about)
+        n_left -= 1
         stopped = tally.ledger.reached()
-        if stopped:
+        if stopped and n_left:
             return stopped
     return None
 

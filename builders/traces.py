@@ -9,6 +9,7 @@ that was being written is asked for again. How teachers are asked is `lines`, on
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +124,12 @@ def take_results(recipe: Recipe, run: Run, judging: Judging, path: Path) -> dict
             price = prices[name]
             counts = completion.prompt_tokens, completion.completion_tokens
             cost = None if price is None or completion.error else token_cost_usd(price, *counts)
-            tally.keep(calls[name].request(problems[problem_id], sample).trace(completion, cost_usd=cost))
+            request = calls[name].request(problems[problem_id], sample, key)
+            if completion.finish_reason == "length" and completion.completion_tokens:
+                # The limit may have been raised since the file was written.
+                limit = min(request.max_tokens or completion.completion_tokens, completion.completion_tokens)
+                request = replace(request, max_tokens=limit)
+            tally.keep(request.trace(completion, cost_usd=cost))
             n_missing -= completion.error is None
     finally:
         tally.close()
@@ -139,7 +145,9 @@ def _tally(recipe: Recipe, run: Run, plan: Plan, progress: Progress, judging: Ju
     asked = asked_teachers(recipe) if plan.missing else {}
     prices = {name: price_of(teacher) for name, teacher in asked.items()}
     local = {name for name, teacher in asked.items() if teacher.engine != "openai"}
-    return Tally(run, Ledger(recipe.budget, prices, local), judging, progress, len(plan.missing))
+    engines = {name: teacher.connection() for name, teacher in asked.items()}
+    ledger = Ledger(recipe.budget, prices, local, engines)
+    return Tally(run, ledger, judging, progress, len(plan.missing))
 
 
 def _ask(

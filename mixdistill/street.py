@@ -18,7 +18,7 @@ from mixdistill.errors import StorageError
 from mixdistill.files import write_text
 from mixdistill.recipe import Recipe
 from mixdistill.run import Progress, Run, StageRecord
-from mixdistill.teachers import DatasetTeacher
+from mixdistill.teachers import DatasetTeacher, UntilCorrect
 from mixdistill.yaml_file import dump_yaml
 
 if TYPE_CHECKING:
@@ -235,6 +235,15 @@ def _dump(*fields: str) -> Callable[[Recipe, Run], object]:
     return lambda recipe, run: recipe.model_dump(mode="json", include=set(fields))
 
 
+def _generate_settings(recipe: Recipe, run: Run) -> object:
+    """What is asked depends on how it is judged where that decides what is asked next."""
+    judged = recipe.escalate or any(
+        isinstance(getattr(teacher, "samples", 1), UntilCorrect) for teacher in recipe.teachers.values()
+    )
+    leniency = [recipe.verify.leniency] if judged else []
+    return [recipe.model_dump(mode="json", include={"teachers", "escalate", "limit"}), *leniency]
+
+
 def _card_settings(recipe: Recipe, run: Run) -> object:
     outcomes = {stage: counts for stage, counts in run.outcomes().items() if stage in ("problems", "generate")}
     return [recipe.public(), recipe.model_dump(mode="json", include={"publish", "stats"}), outcomes]
@@ -256,7 +265,7 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             "generate",
-            settings=_dump("teachers", "escalate", "limit"),
+            settings=_generate_settings,
             reads=lambda recipe, run: [run.problems, *_teacher_files(recipe)],
             writes=lambda recipe, run: [run.wanted, *run.trace_files()],
             work=_generate,

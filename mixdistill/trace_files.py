@@ -26,6 +26,8 @@ _INDEXED = (
 )  # fmt: skip
 
 
+# Ends of lines that are looked at before an index is believed: an edit before them moves them all.
+_CHECKED_ENDS = 8
 # Index lines that are written together; what a dying process had not written is read from the traces.
 _INDEX_LINES = 100
 
@@ -82,10 +84,19 @@ def _indexed(path: Path, schema: "polars.Schema") -> "polars.DataFrame":
         return read_lines(path, schema)
     known = read_lines(index, pl.Schema({"end": pl.Int64(), **schema}))
     end = int(known["end"][-1]) if known.height else 0
-    if end > size:  # somebody took lines out of the file
-        return read_lines(path, schema)
+    if end > size or not _ends_are_line_ends(path, known["end"].tail(_CHECKED_ENDS).to_list()):
+        return read_lines(path, schema)  # somebody edited the file
     rows = known.drop("end")
     return rows if end == size else pl.concat([rows, read_lines(path, schema, from_byte=end)])
+
+
+def _ends_are_line_ends(path: Path, ends: list[int]) -> bool:
+    with path.open("rb") as file:
+        for end in ends:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":
+                return False
+    return True
 
 
 def stored_traces(run: Run, keys: Collection[str] | None = None) -> "polars.DataFrame":

@@ -3,19 +3,25 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import no_progress
-from fault_server import Asked, FaultServer, Reply, in_turn, refuses, says
+from fault_server import Asked, FaultServer, Reply, Script, in_turn, refuses, says
 from test_traces import generate, lines, problem_number, recipe_of, run_with, served_by
 
+from mixdistill.builders.budget import Ledger
 from mixdistill.builders.plan import plan_traces
 from mixdistill.builders.traces import ask_pilot, take_results, write_requests
 from mixdistill.errors import BudgetReached, RecipeError
-from mixdistill.records import Verdict, polars_schema
+from mixdistill.files import write_parquet
+from mixdistill.recipe import Budget
+from mixdistill.records import Problem, Verdict, polars_schema, to_frame
 from mixdistill.run import Figures, Run
-from mixdistill.tables import read_traces, read_verdicts
+from mixdistill.tables import read_problems, read_traces, read_verdicts
+from mixdistill.teachers import Price
+from mixdistill.trace_files import read_index
 from mixdistill.verifiers.judge import judge_traces
 from mixdistill.verifiers.live import live_judging
 
@@ -140,9 +146,6 @@ def test_traces_that_nobody_judged_yet_are_judged_before_more_is_drawn(server: F
 
 
 def test_a_reference_that_nobody_can_read_is_not_drawn_for(server: FaultServer, tmp_path: Path) -> None:
-    from mixdistill.files import write_parquet
-    from mixdistill.records import Problem, to_frame
-
     run = Run(tmp_path / "run")
     problem = Problem(problem_id="p-1", problem="What is 1 + 2?", reference="see the figure, left", source="tests",
                       answer_type="number")  # fmt: skip
@@ -152,6 +155,44 @@ def test_a_reference_that_nobody_can_read_is_not_drawn_for(server: FaultServer, 
     counts = generate(recipe_of({"long": until(server, 1, 8)}), run)
 
     assert counts["asked"] == 1
+
+
+def with_reference(run: Run, number: int, reference: str) -> None:
+    """The run's problems with another reference for one of them, and with it another id."""
+    changed = [
+        replace(problem, reference=reference, problem_id=f"p-{number}-changed")
+        if problem.problem_id == f"p-{number}"
+        else problem
+        for problem in read_problems(run)
+    ]
+    write_parquet(run.problems, to_frame(Problem, changed))
+
+
+def test_a_changed_reference_is_drawn_for_anew(server: FaultServer, run: Run) -> None:
+    server.script = lambda asked, before: right(asked)
+    recipe = recipe_of({"long": until(server, 1, 3)})
+    generate(recipe, run)
+    with_reference(run, 2, "5")
+
+    counts = generate(recipe, run)
+
+    assert counts["asked"] == 2
+    assert judge_traces(recipe, run, no_progress)["incorrect"] == 3
+
+
+def test_a_mended_reference_needs_no_further_draw(server: FaultServer, run: Run) -> None:
+    server.script = lambda asked, before: right(asked)
+    recipe = recipe_of({"long": until(server, 1, 3)})
+    with_reference(run, 2, r"\frac{1}{")
+    first = generate(recipe, run)
+    with_reference(run, 2, "4")
+    changed = [replace(problem, reference="4") if problem.problem_id == "p-2-changed" else problem
+               for problem in read_problems(run)]  # fmt: skip
+    write_parquet(run.problems, to_frame(Problem, changed))
+
+    second = generate(recipe, run)
+
+    assert (first["asked"], second["asked"]) == (6, 0)
 
 
 def test_verify_takes_over_what_was_judged_meanwhile(server: FaultServer, run: Run) -> None:
@@ -231,6 +272,37 @@ def test_an_engine_that_nothing_escalates_to_is_never_opened(server: FaultServer
     assert counts["asked"] == 12  # small and big: big stands in no chain
 
 
+def test_a_budget_ends_a_whole_chain(server: FaultServer, tmp_path: Path) -> None:
+    """A teacher that waits for what comes from another one must not wait for ever."""
+    run = run_with(12, tmp_path / "run")
+    server.script = lambda asked, before: wrong(asked)
+    for tokens in (46, 46 * 3, 46 * 14, 46 * 26):
+        with pytest.raises(BudgetReached):
+            recipe = recipe_of(
+                chain(server, concurrency=2), escalate=["small", "big", "huge"], budget={"tokens": tokens}
+            )
+            generate(recipe, Run(run.folder))
+
+
+def test_a_teacher_asks_beside_an_escalation_to_its_engine(server: FaultServer, run: Run) -> None:
+    """Listed behind one that waits: it must not wait, too."""
+    came: list[str] = []
+
+    def script(asked: Asked, before: int) -> Reply:
+        came.append(asked.request.model)
+        return wrong(asked)
+
+    with FaultServer(in_turn(says(r"\boxed{0}", delay_seconds=0.2))) as slow:
+        server.script = script
+        teachers = {
+            "small": until(slow, 1, 1, concurrency=1), "big": served_by(server, model="big"),
+            "other": served_by(server, model="other"),
+        }  # fmt: skip
+        generate(recipe_of(teachers, escalate=["small", "big"]), run)
+
+    assert came[:6] == ["other"] * 6
+
+
 # ---- budgets
 
 
@@ -292,6 +364,18 @@ def test_a_budget_in_usd_needs_a_price(server: FaultServer, run: Run) -> None:
     assert server.asked == []
 
 
+def test_hours_of_an_engine_are_paid_once() -> None:
+    now = [0.0]
+    prices = {"long": Price(hour=2.0), "short": Price(hour=2.0), "other": Price(hour=1.0)}
+    engines = {"long": "one", "short": "one", "other": "two"}
+    ledger = Ledger(Budget(), prices, engines=engines, clock=lambda: now[0])
+    for teacher in prices:
+        ledger.open(teacher)
+    now[0] = 3600.0
+
+    assert ledger.usd == pytest.approx(3.0)
+
+
 # ---- the pilot
 
 
@@ -319,7 +403,7 @@ def test_a_pilot_asks_about_some_problems_and_its_traces_are_kept(server: FaultS
 # ---- batch files
 
 
-def answered(path: Path, script: Tries) -> Path:
+def answered(path: Path, script: Script) -> Path:
     """The results of a batch file, as a provider writes them."""
     results = path.with_suffix(".results.jsonl")
     with results.open("w", encoding="utf-8") as file:
@@ -370,3 +454,37 @@ def test_results_that_nobody_misses_are_counted(server: FaultServer, run: Run, t
     assert first == {"asked": 6, "failed": 0, "missing": 0}
     assert second == {"asked": 0, "failed": 0, "missing": 0, "left_out_not_wanted": 6}
     assert read_traces(run)["completion_tokens"].to_list() == [34] * 6
+
+
+def test_a_result_that_was_cut_by_an_older_limit_is_asked_again(
+    server: FaultServer, run: Run, tmp_path: Path
+) -> None:
+    recipe = recipe_of({"long": served_by(server)})
+    path = tmp_path / "requests.jsonl"
+    with live_judging(recipe, run) as judging:
+        write_requests(recipe, run, judging, path)
+    results = answered(path, lambda asked, before: says("We need", finish_reason="length"))
+    raised = recipe_of({"long": served_by(server, max_tokens=5000)})
+    with live_judging(raised, run) as judging:
+        take_results(raised, run, judging, results)
+
+    assert generate(raised, run)["asked"] == 6
+
+
+# ---- the index
+
+
+def test_an_edited_trace_file_is_read_whole(server: FaultServer, tmp_path: Path) -> None:
+    run = run_with(130, tmp_path / "run")
+    recipe = recipe_of({"long": served_by(server)})
+    generate(recipe, run)
+    (path,) = run.trace_files()
+    whole = path.read_bytes().splitlines(keepends=True)
+    index = path.with_suffix(".index")
+    index.write_bytes(b"".join(index.read_bytes().splitlines(keepends=True)[:100]))  # as kill -9 leaves it
+    assert read_index(run).height == 130
+
+    path.write_bytes(b"".join(whole[:39] + whole[40:]))
+
+    assert read_index(run).height == 129
+    assert generate(recipe, run)["asked"] == 1

@@ -55,18 +55,18 @@ class LiveJudging:
         self._offered: set[asyncio.Task[Status]] = set()
         self._next_offer = 0.0
 
-    def known(self) -> Mapping[str, Status]:
-        """What was said before and still holds, by trace id."""
-        kept = kept_verdicts(self._run, self._verifier)
-        return dict(zip(kept["trace_id"], kept["status"], strict=True))
+    def known(self) -> Mapping[tuple[str, str], Status]:
+        """What was said before and still holds, by trace and problem (another reference makes another problem)."""
+        kept = kept_verdicts(self._run, self._verifier).select("trace_id", "problem_id", "status")
+        return {(trace, problem): status for trace, problem, status in kept.iter_rows()}
 
-    def judge_stored(self, traces: "polars.DataFrame") -> Mapping[str, Status]:
-        """Judges traces that are there already (columns of Trace); statuses by trace id."""
+    def judge_stored(self, traces: "polars.DataFrame") -> Mapping[tuple[str, str], Status]:
+        """Judges traces that are there already (columns of Trace); statuses by trace and problem."""
         rows = traces.select("problem_id", "response", "finish_reason").iter_rows()
         cases = (self._case(*row) for row in rows)
         places = traces.select("trace_id", "problem_id", "teacher").iter_rows()
         return {
-            trace: self._count(teacher, trace, problem, judgement)
+            (trace, problem): self._count(teacher, trace, problem, judgement)
             for (trace, problem, teacher), judgement in judged(self._recipe, places, cases)
         }
 
