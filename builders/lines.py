@@ -22,7 +22,6 @@ from mixdistill.builders.tally import Tally
 from mixdistill.recipe import Recipe
 from mixdistill.records import Problem, Status, Trace
 from mixdistill.run import Run
-from mixdistill.teachers import UntilCorrect
 from mixdistill.trace_files import stored_traces
 
 # These take all of the machine's accelerators: one is loaded when the one before is gone.
@@ -144,11 +143,8 @@ class _Asking:
         self._tally = tally
         self._exclusive = asyncio.Lock()
         self._lines = {
-            name: Line(
-                sampled(recipe, name),
-                is_judged=isinstance(teacher.samples, UntilCorrect) or name in recipe.escalate[:-1],
-            )
-            for name, teacher in asked_teachers(recipe).items()
+            name: Line(sampled(recipe, name), is_judged=recipe.asks_by_verdicts(name))
+            for name in asked_teachers(recipe)
         }
         for name, after in zip(recipe.escalate, recipe.escalate[1:], strict=False):
             self._lines[name].next = self._lines[after]

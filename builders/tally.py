@@ -6,21 +6,13 @@ Which trace comes when is `lines`' business.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
+from mixdistill.builders.asking import Engine
 from mixdistill.builders.budget import Ledger
-from mixdistill.builders.completions import Load
 from mixdistill.builders.judging import Judging
 from mixdistill.records import Trace
 from mixdistill.run import Figures, Progress, Run, TeacherFigures
 from mixdistill.trace_files import TraceWriter
-
-
-class Loaded(Protocol):
-    """Something with a load: an engine."""
-
-    @property
-    def load(self) -> Load: ...
 
 
 class Tally:
@@ -28,7 +20,7 @@ class Tally:
 
     def __init__(self, run: Run, ledger: Ledger, judging: Judging, progress: Progress, n_missing: int) -> None:
         self.ledger = ledger
-        self._engines: list[Loaded] = []
+        self._engines: list[Engine] = []
         self.last_error: str | None = None
         self._retries_before = 0
         self._judging = judging
@@ -61,13 +53,13 @@ class Tally:
         """So many requests need not be asked after all."""
         self._n_expected -= n_requests
 
-    def opened(self, teachers: Iterable[str], engine: Loaded) -> None:
+    def opened(self, teachers: Iterable[str], engine: Engine) -> None:
         """The engine of some teachers is there."""
         self._engines.append(engine)
         for teacher in teachers:
             self.ledger.open(teacher)
 
-    def closed(self, teachers: Iterable[str], engine: Loaded) -> None:
+    def closed(self, teachers: Iterable[str], engine: Engine) -> None:
         """It is gone."""
         self._engines.remove(engine)
         self._retries_before += engine.load.retries

@@ -20,7 +20,16 @@ from pydantic import (
 from mixdistill.prompt import Template
 from mixdistill.recipe_part import Name, Part, Source, resolve_path
 from mixdistill.records import AnswerType, Leniency
-from mixdistill.teachers import ENGINES, DatasetTeacher, OpenAIServer, Teacher, Voice, engine_of, without_folders
+from mixdistill.teachers import (
+    ENGINES,
+    DatasetTeacher,
+    OpenAIServer,
+    Teacher,
+    UntilCorrect,
+    Voice,
+    engine_of,
+    without_folders,
+)
 from mixdistill.yaml_file import PlacedError, near
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -269,6 +278,10 @@ class Recipe(Part):
                     known = [*self.teachers, *_groups(self.teachers.values())]
                     _known_name(part, known, ("mixes", name), "teacher, style or size")
         return self
+
+    def asks_by_verdicts(self, name: str) -> bool:
+        """Whether what a teacher, or one behind it, is asked next depends on how its traces are judged."""
+        return isinstance(getattr(self.teachers[name], "samples", 1), UntilCorrect) or name in self.escalate[:-1]
 
     def teachers_of(self, part: str) -> list[str]:
         """The teachers that a part of a mix stands for: the one of that name, else all of that style or size."""

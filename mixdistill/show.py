@@ -20,7 +20,6 @@ from mixdistill.tables import (
     read_traces,
     read_verdicts,
 )
-from mixdistill.teachers import UntilCorrect
 
 if TYPE_CHECKING:
     import polars
@@ -226,10 +225,7 @@ def _requests_to_ask(recipe: Recipe, run: Run) -> str:
     by_teacher = ", ".join(
         f"{teacher} {n:,}" for teacher, n in sorted(missing["teacher"].value_counts().iter_rows())
     )
-    depends = recipe.escalate or any(
-        isinstance(getattr(teacher, "samples", 1), UntilCorrect) for teacher in recipe.teachers.values()
-    )
-    at_most = "at most " if depends else ""
+    at_most = "at most " if any(map(recipe.asks_by_verdicts, recipe.teachers)) else ""
     return (
         f"{at_most}{missing.height:,} of {asked.wanted.height:,} requests ({by_teacher})"
         if missing.height

@@ -18,7 +18,7 @@ from mixdistill.errors import StorageError
 from mixdistill.files import write_text
 from mixdistill.recipe import Recipe
 from mixdistill.run import Progress, Run, StageRecord
-from mixdistill.teachers import DatasetTeacher, UntilCorrect
+from mixdistill.teachers import DatasetTeacher
 from mixdistill.yaml_file import dump_yaml
 
 if TYPE_CHECKING:
@@ -237,10 +237,7 @@ def _dump(*fields: str) -> Callable[[Recipe, Run], object]:
 
 def _generate_settings(recipe: Recipe, run: Run) -> object:
     """What is asked depends on how it is judged where that decides what is asked next."""
-    judged = recipe.escalate or any(
-        isinstance(getattr(teacher, "samples", 1), UntilCorrect) for teacher in recipe.teachers.values()
-    )
-    leniency = [recipe.verify.leniency] if judged else []
+    leniency = [recipe.verify.leniency] if any(map(recipe.asks_by_verdicts, recipe.teachers)) else []
     return [recipe.model_dump(mode="json", include={"teachers", "escalate", "limit"}), *leniency]
 
 
