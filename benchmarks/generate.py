@@ -50,7 +50,7 @@ Report = dict[str, object]
 @click.option("--resume", type=click.IntRange(min=1), metavar="N", help="Time it when N traces are all there.")
 @click.option("--vllm", "model", metavar="MODEL", help="Tokens per second of the engine vllm beside LLM.chat.")
 @click.option("--vllm-python", metavar="PATH", help="Python that has vLLM and mixdistill, as of make test-vllm.")
-@click.option("--requests", type=click.IntRange(min=50), help="[default: 10,000; with --kill 2,000]")
+@click.option("--requests", type=click.IntRange(min=50), help="[default: 20,000; with --kill 2,000]")
 @click.option(
     "--concurrency", type=click.IntRange(min=1), default=256, show_default=True, help="Requests at once."
 )
@@ -80,7 +80,7 @@ def main(
         elif resume is not None:
             report = _report_resume(console, run_resumed(folder, resume, rounds, server_python))
         else:
-            n = requests or 10_000
+            n = requests or 20_000
             askers = [Asker(side, python, _share(side, n)) for side, python in (
                 ("raw", sys.executable), ("aiohttp", sys.executable), ("openai", openai_python),
                 *(((name, openai_python) for name in ("httpx", "httpx2", "urllib3")) if libraries else ()),

@@ -133,12 +133,20 @@ class Sampled:
         body = {"temperature": teacher.temperature, "top_p": teacher.top_p, **teacher.extra_body}
         self._body = body | {"stop": list(teacher.stop)} if teacher.stop else body
 
-    def request(self, problem: Problem, sample: int, key: str | None = None) -> Request:
-        """The call for one sample of a problem; its key, where it is known, is not computed anew."""
+    def keys(self, problem: Problem) -> list[str]:
+        """The request keys of all samples of a problem that may come."""
         teacher = self.teacher
         messages = render_prompt(teacher.prompt, problem.problem)
+        return [
+            request_key(messages, teacher.model, teacher.revision, self._sampling, sample)
+            for sample in range(teacher.most_samples)
+        ]
+
+    def request(self, problem: Problem, sample: int, key: str) -> Request:
+        """The call for one sample of a problem, which `keys` gave the key for."""
+        teacher = self.teacher
         return Request(
-            request_key=key or request_key(messages, teacher.model, teacher.revision, self._sampling, sample),
+            request_key=key,
             problem_id=problem.problem_id,
             teacher=self.name,
             model=teacher.model,
@@ -146,7 +154,7 @@ class Sampled:
             style=teacher.style,
             size=teacher.size,
             sample=sample,
-            messages=messages,
+            messages=render_prompt(teacher.prompt, problem.problem),
             max_tokens=teacher.max_tokens,
             seed=draw_seed(self._run_seed, problem.problem, teacher.style, sample),
             timeout_seconds=teacher.timeout_seconds,

@@ -7,7 +7,6 @@ that of `server_answers`. The key and other headers are read from the environmen
 """
 
 import asyncio
-import json
 import os
 import re
 import time
@@ -26,6 +25,7 @@ from mixdistill.builders.pace import Pace, Slots
 from mixdistill.builders.server_answers import Fault, RefusedError, TransientError, read_answer
 from mixdistill.builders.server_facts import FACT_SECONDS, server_facts
 from mixdistill.errors import TeacherError
+from mixdistill.json_bytes import dump_json, load_json
 from mixdistill.teachers import OpenAIServer
 
 _TRIES = 5
@@ -144,7 +144,7 @@ class OpenAIEngine:
         timeout = self._timeout(request.timeout_seconds)
         try:
             async with self._session.post(
-                endpoint.url, data=json.dumps(request.payload()).encode(), timeout=timeout, allow_redirects=False,
+                endpoint.url, data=dump_json(request.payload()), timeout=timeout, allow_redirects=False,
                 proxy=endpoint.proxy, proxy_auth=endpoint.proxy_auth,
             ) as response:  # fmt: skip
                 content = await response.read()
@@ -163,7 +163,7 @@ class OpenAIEngine:
         slow = isinstance(error.__cause__, aiohttp.SocketTimeoutError)
         if lost and not slow and not any(pace.reached for pace in self._slots.paces):
             urls = ", ".join(str(endpoint.url) for endpoint in self._endpoints.values())
-            told = f"{urls}: {error}; start the server or mend base_url"
+            told = f"{urls}: {error}; start the server, or look at base_url and the network"
             raise TeacherError(f"teacher {request.teacher!r}: {told}") from error
 
     def _quote(self, content: bytes) -> str:
@@ -236,7 +236,7 @@ async def _get(session: aiohttp.ClientSession, endpoint: _Endpoint) -> Mapping[s
             endpoint.url, timeout=aiohttp.ClientTimeout(total=FACT_SECONDS), allow_redirects=False,
             proxy=endpoint.proxy, proxy_auth=endpoint.proxy_auth,
         ) as response:  # fmt: skip
-            answer = json.loads(await response.read()) if response.status == 200 else None
+            answer = load_json(await response.read()) if response.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}

@@ -107,14 +107,15 @@ def _wanted(recipe: Recipe, run: Run) -> "tuple[polars.DataFrame, Counter[str]]"
 
     left_out: Counter[str] = Counter()
     problems = read_problems(run, recipe.limit)
-    rows: dict[str, tuple[object, ...]] = {}  # not the requests: existing traces come with all their text
-    for request in _requests(recipe, problems, left_out):
-        if request.request_key in rows:
+    rows: dict[object, tuple[object, ...]] = {}
+    for row in _rows(recipe, problems, left_out):
+        teacher, key = row[:2]
+        if key in rows:
             raise RecipeError(
-                f"teachers {rows[request.request_key][0]!r} and {request.teacher!r} would send the same requests; "
+                f"teachers {rows[key][0]!r} and {teacher!r} would send the same requests; "
                 "let them differ in model, prompt or sampling, or leave one out"
             )
-        rows[request.request_key] = tuple(getattr(request, name) for name in _COLUMNS)
+        rows[key] = row
     if recipe.limit is not None and len(problems) >= recipe.limit:
         del left_out["unknown_problem"]  # nobody knows which of these rows belong to problems beyond the limit
     schema = polars_schema(Trace)
@@ -122,16 +123,17 @@ def _wanted(recipe: Recipe, run: Run) -> "tuple[polars.DataFrame, Counter[str]]"
     return pl.DataFrame([*rows.values()], schema=columns, orient="row"), left_out
 
 
-def _requests(recipe: Recipe, problems: list[Problem], left_out: Counter[str]) -> Iterator[Request]:
-    """All requests that may come, teacher by teacher."""
+def _rows(recipe: Recipe, problems: list[Problem], left_out: Counter[str]) -> Iterator[tuple[object, ...]]:
+    """The columns of all requests that may come, teacher by teacher; not the requests, which hold all the text."""
     for name, teacher in recipe.teachers.items():
         if isinstance(teacher, DatasetTeacher):
-            yield from stored_requests(name, teacher, problems, left_out)
+            for request in stored_requests(name, teacher, problems, left_out):
+                yield tuple(getattr(request, column) for column in _COLUMNS)
             continue
         calls = sampled(recipe, name)
         for problem in problems:
-            for sample in range(calls.teacher.most_samples):
-                yield calls.request(problem, sample)
+            for sample, key in enumerate(calls.keys(problem)):
+                yield name, key, problem.problem_id, teacher.style, teacher.size, sample, teacher.max_tokens
 
 
 def _settled(teacher: object) -> SampledTeacher:

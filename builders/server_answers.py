@@ -5,7 +5,6 @@ bring the same. Raised: TransientError where another try may help, RefusedError 
 Nothing is sent from here.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Literal
 
 from mixdistill.builders.completions import Completion
 from mixdistill.builders.reasoning import read_message
+from mixdistill.json_bytes import load_json
 
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _OVERLOAD_STATUS = frozenset({429, 503, 529})
@@ -58,7 +58,7 @@ def read_answer(
         _raise_refusal(status, told, headers, content)
         return Completion(error=told, latency_seconds=latency_seconds)
     try:
-        answer = json.loads(content)
+        answer = load_json(content)
     except (ValueError, RecursionError) as error:
         raise TransientError(f"not JSON: {quote(content)}", "bad answer") from error
     if not isinstance(answer, dict):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.errors import RecipeError, RecordError, StorageError
+from mixdistill.json_bytes import dump_json
 
 if TYPE_CHECKING:
     import polars
@@ -230,9 +231,6 @@ def read_parquet(path: Path, made_by: str) -> "polars.DataFrame":
         raise _cannot_read(path, error) from error
 
 
-_ONE_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-
-
 class LineWriter:
     """Appends JSON objects to a file of its own, one line and one system call each.
 
@@ -250,7 +248,7 @@ class LineWriter:
 
     def write_all(self, values: Iterable[object]) -> int:
         """Appends objects, all with one system call, and returns where the last line ends."""
-        line = "".join([_ONE_LINE.encode(value) + "\n" for value in values]).encode("utf-8", "replace")
+        line = b"".join([dump_json(value) + b"\n" for value in values])
         try:
             if self._descriptor is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -145,7 +145,7 @@ def test_an_unreachable_server_is_one_line_and_loses_nothing(small_recipe: Path,
 
     assert done.returncode == 1
     assert "teacher 'far': http://127.0.0.1:9/v1/chat/completions" in last_line(done.stderr)
-    assert "start the server or mend base_url" in last_line(done.stderr)
+    assert "start the server, or look at base_url and the network" in last_line(done.stderr)
     assert (tmp_path / "runs" / "small" / "problems.parquet").exists()
 
 

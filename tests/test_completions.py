@@ -25,7 +25,11 @@ SAMPLED = OpenAITeacher(
 
 def requests(teacher: OpenAITeacher, *, run_seed: int = 42, name: str = "long") -> list[Request]:
     calls = Sampled(name, teacher, run_seed)
-    return [calls.request(problem, n) for problem in TWO_PROBLEMS for n in range(teacher.most_samples)]
+    return [
+        calls.request(problem, sample, key)
+        for problem in TWO_PROBLEMS
+        for sample, key in enumerate(calls.keys(problem))
+    ]
 
 
 def keys(of: Iterable[Request]) -> list[str]:

@@ -400,7 +400,8 @@ def test_each_limit_on_time_names_itself_and_a_server_that_trickles_is_not_stall
     assert read.error == "no bytes within 0.1 s (5 tries)"
     assert neither.response == "4"
     assert str(connect.value) == (
-        f"teacher 'long': {full}/chat/completions: no connection within 0.1 s; start the server or mend base_url"
+        f"teacher 'long': {full}/chat/completions: no connection within 0.1 s; "
+        "start the server, or look at base_url and the network"
     )
 
 
@@ -458,7 +459,7 @@ def test_a_server_that_cannot_be_reached_is_raised_after_five_tries(base_url: st
         ask(base_url, request(), clock=clock)
 
     assert str(raised.value).startswith(f"teacher 'long': {base_url}/chat/completions: {fault}")
-    assert str(raised.value).endswith("; start the server or mend base_url")
+    assert str(raised.value).endswith("; start the server, or look at base_url and the network")
     assert len(clock.slept_seconds) == 4
 
 
@@ -741,7 +742,7 @@ def test_if_no_server_of_several_was_ever_reached_all_are_named() -> None:
 
     named = ", ".join(f"{address}/chat/completions" for address in addresses)
     assert str(raised.value).startswith(f"teacher 'long': {named}: ClientConnectorError: Cannot connect to host ")
-    assert str(raised.value).endswith("; start the server or mend base_url")
+    assert str(raised.value).endswith("; start the server, or look at base_url and the network")
     assert len(clock.slept_seconds) == 4
 
 

@@ -474,7 +474,7 @@ def test_two_writers_do_not_share_a_file_and_a_closed_one_writes_no_more(tmp_pat
     for _ in range(2):
         writer.close()
     assert "File exists" in message_of(lambda: writer.write({"trace_id": "c"}), StorageError)
-    assert path.read_bytes() == b'{"trace_id": "a"}\n'
+    assert path.read_bytes() == b'{"trace_id":"a"}\n'
 
 
 def test_a_digest_is_that_of_the_content(tmp_path: Path) -> None:

@@ -605,7 +605,7 @@ def test_a_server_that_is_down_is_one_clear_error(run: Run) -> None:
         .removeprefix("teacher 'short'")
         .startswith(": http://127.0.0.1:1/v1/chat/completions: ClientConnectorError: Cannot connect to host")
     )
-    assert message.endswith("; start the server or mend base_url")
+    assert message.endswith("; start the server, or look at base_url and the network")
     assert lines(run) == []
 
 
