@@ -2,12 +2,14 @@
 
 In: each request as it starts and its completion as it ends. Out: its cost, the sums, and the budget that is
 reached. What is under way counts with what a request of its teacher takes on average, so that a budget is met and
-not overrun by all that was still being answered. Prices are `prices`; it sends nothing itself.
+not overrun by all that was still being answered; while little is known of that, with what it may take at the most.
+Prices are `prices`; it sends nothing itself.
 """
 
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from mixdistill.builders.completions import Completion
 from mixdistill.builders.prices import token_cost_usd
@@ -39,6 +41,8 @@ class Ledger:
     "For each teacher that is asked; None is unknown."
     local: Collection[str] = ()
     "Teachers in this process: without a price they cost nothing."
+    ceilings: Mapping[str, int] = field(default_factory=dict)
+    "Tokens that a response of each teacher may have, where that is limited."
     engines: Mapping[str, Hashable] = field(default_factory=dict)
     "Which teachers share an engine, whose hours are paid once; default: each has its own."
     clock: Callable[[], float] = time.monotonic
@@ -105,6 +109,17 @@ class Ledger:
             return f"budget of {budget.usd:g} USD"
         return None
 
+    def is_tight(self) -> bool:
+        """Whether one more request should wait until one that is under way has ended."""
+        budget = self.budget
+        if budget.tokens is None and budget.usd is None:
+            return False
+        if not any(spent.under_way for spent in self._spent.values()):
+            return False
+        if budget.tokens is not None and self.tokens + self._may_take("tokens") > budget.tokens:
+            return True
+        return budget.usd is not None and (self.usd or 0.0) + self._may_take("usd") > budget.usd
+
     def told(self) -> str:
         """What was spent, in words."""
         usd = self.usd
@@ -118,6 +133,25 @@ class Ledger:
             for spent in self._spent.values()
             if spent.ended
         )
+
+    def _may_take(self, what: Literal["tokens", "usd"]) -> float:
+        """What the requests under way may take, and one more of the dearest teacher.
+
+        By the mean of their teacher, with its ceiling as one more of the requests that ended: those that end first
+        are the short ones.
+        """
+        means = {
+            teacher: (float(getattr(spent, what)) + self._ceiling(teacher, what)) / (spent.ended + 1)
+            for teacher, spent in self._spent.items()
+        }
+        busy = {teacher: mean for teacher, mean in means.items() if self._spent[teacher].under_way}
+        return max(busy.values()) + sum(self._spent[teacher].under_way * mean for teacher, mean in busy.items())
+
+    def _ceiling(self, teacher: str, what: Literal["tokens", "usd"]) -> float:
+        tokens, price = self.ceilings.get(teacher, 0), self.prices[teacher]
+        if what == "tokens":
+            return tokens
+        return 0.0 if price is None else token_cost_usd(price, 0, tokens) or 0.0
 
     def _hours_usd(self) -> float:
         by_engine: dict[Hashable, float] = {}

@@ -142,6 +142,8 @@ class _Asking:
         self._judging = judging
         self._tally = tally
         self._exclusive = asyncio.Lock()
+        self._ended = asyncio.Event()
+        "Set whenever a request ends."
         self._lines = {
             name: Line(sampled(recipe, name), is_judged=recipe.asks_by_verdicts(name))
             for name in asked_teachers(recipe)
@@ -211,7 +213,8 @@ class _Asking:
         for line in self._lines.values():
             for problem, sample in line.drain():
                 samples = self._so_far(line, problem)[1] if sample is None else [sample]
-                yield from (line.calls.request(problem, number) for number in samples)
+                keys = self._missing[line.calls.name, problem.problem_id]
+                yield from (line.calls.request(problem, number, keys[number]) for number in samples)
 
     def _pass_on(self, line: Line, problem: Problem, statuses: Sequence[Status]) -> None:
         """Gives up what need not be drawn any more, and hands the problem on if nobody got it right."""
@@ -327,10 +330,16 @@ class _Asking:
         if self._is_stopped():
             return None
         name, ledger = line.calls.name, self._tally.ledger
+        while ledger.is_tight():
+            self._ended.clear()
+            await self._ended.wait()
+            if self._is_stopped():
+                return None
         missing = self._missing[name, problem.problem_id]
         request = line.calls.request(problem, sample, missing[sample])
         ledger.start(name)
         completion = await served.engine.complete(request)
+        self._ended.set()
         trace = request.trace(completion, cost_usd=ledger.end(name, completion))
         self._tally.keep(trace, is_judged=line.is_judged)
         served.failures.note(request, completion)

@@ -146,7 +146,8 @@ def _tally(recipe: Recipe, run: Run, plan: Plan, progress: Progress, judging: Ju
     prices = {name: price_of(teacher) for name, teacher in asked.items()}
     local = {name for name, teacher in asked.items() if teacher.engine != "openai"}
     engines = {name: teacher.connection() for name, teacher in asked.items()}
-    ledger = Ledger(recipe.budget, prices, local, engines)
+    ceilings = {name: teacher.max_tokens for name, teacher in asked.items()}
+    ledger = Ledger(recipe.budget, prices, local, ceilings, engines)
     return Tally(run, ledger, judging, progress, len(plan.missing))
 
 

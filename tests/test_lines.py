@@ -343,6 +343,31 @@ def test_what_is_under_way_counts_for_the_budget(server: FaultServer, tmp_path: 
     assert 30 <= len(lines(run)) <= 31
 
 
+def test_before_the_first_answers_a_request_counts_with_all_its_max_tokens(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    """With a budget for 30 requests, 60 places at the server and slow answers, not all 60 are sent at once."""
+    run = run_with(60, tmp_path / "run")
+    server.script = in_turn(says(delay_seconds=0.1))
+    recipe = recipe_of({"long": served_by(server, concurrency=60, max_tokens=92)}, budget={"tokens": 46 * 30})
+
+    with pytest.raises(BudgetReached):
+        generate(recipe, run)
+
+    assert 29 <= len(lines(run)) <= 31
+
+
+def test_a_budget_below_one_answer_is_spent_one_request_at_a_time(server: FaultServer, tmp_path: Path) -> None:
+    run = run_with(60, tmp_path / "run")
+    server.script = in_turn(says(delay_seconds=0.01))
+    recipe = recipe_of({"long": served_by(server, concurrency=60, max_tokens=10_000)}, budget={"tokens": 46 * 5})
+
+    with pytest.raises(BudgetReached):
+        generate(recipe, run)
+
+    assert len(lines(run)) == 5
+
+
 def test_hours_are_a_budget(server: FaultServer, run: Run) -> None:
     server.script = in_turn(says(delay_seconds=0.05))
     recipe = recipe_of({"long": served_by(server, concurrency=1)}, budget={"hours": 0.1 / 3600})
