@@ -2,8 +2,10 @@
 
 In: problems, traces and verdicts of a run. Out: `stats.json` (by teacher, level, subject; histograms for the
 plots) and `difficulty.parquet` (pass rate of each problem by teacher). A pass rate is correct / judged; judged
-leaves out traces that failed, timed out or whose reference is unusable, and says how many these were. Draws
-nothing: plots are `cards.plots`.
+leaves out traces that failed, timed out or whose reference is unusable, and says how many these were. Of a teacher
+that is sampled until enough is right, the rate of the teacher counts the first draws of each problem alone: the
+others were drawn because those were wrong, and with them the rate would be too low for hard problems and too high
+for easy ones. Draws nothing: plots are `cards.plots`.
 """
 
 import math
@@ -17,6 +19,7 @@ from mixdistill.recipe import Recipe
 from mixdistill.recipe import Stats as StatsSettings
 from mixdistill.run import Run
 from mixdistill.tables import read_traces, read_verdicts
+from mixdistill.teachers import UntilCorrect
 
 if TYPE_CHECKING:
     import polars
@@ -68,6 +71,7 @@ def compute_stats(recipe: Recipe, run: Run) -> dict[str, int]:
     traces = traces.with_columns(_lengths(traces, recipe.stats)).with_columns(
         judged=pl.col("status").is_not_null() & ~pl.col("status").is_in(_NOT_JUDGED) & ~never_compared,
         correct=pl.col("status").eq("correct").fill_null(value=False),
+        is_first=pl.col("sample") < _first_draws(recipe),
     )
     difficulty = _difficulty(traces)
     stats = {
@@ -135,7 +139,7 @@ def _summary(part: "polars.DataFrame") -> dict[str, object]:
     first = part.row(0, named=True)
     answered = part.filter(part["error"].is_null())
     statuses = dict(sorted(answered["status"].drop_nulls().value_counts().iter_rows()))
-    judged, told = int(part["judged"].sum()), answered["finish_reason"].drop_nulls()
+    told = answered["finish_reason"].drop_nulls()
     chars = int(answered["chars"].sum())
     return {
         "teacher": first["teacher"],
@@ -145,7 +149,8 @@ def _summary(part: "polars.DataFrame") -> dict[str, object]:
         "traces": part.height,
         "failed": part.height - answered.height,
         "problems": part["problem_id"].n_unique(),
-        **_pass_rate(int(part["correct"].sum()), judged),
+        "right": int(part["correct"].sum()),
+        **_pass_rate(part),
         "statuses": statuses,
         "truncated_rate": int((told == "length").sum()) / len(told) if len(told) else None,
         "no_answer_rate": statuses.get("no_answer", 0) / answered.height if answered.height else None,
@@ -158,16 +163,26 @@ def _summary(part: "polars.DataFrame") -> dict[str, object]:
 
 def _rates(part: "polars.DataFrame", key: str) -> dict[str, object]:
     first = part.row(0, named=True)
-    judged = int(part["judged"].sum())
     return {
         key: first[key],
         "teacher": first["teacher"],
         "problems": part["problem_id"].n_unique(),
-        **_pass_rate(int(part["correct"].sum()), judged),
+        **_pass_rate(part),
     }
 
 
-def _pass_rate(correct: int, judged: int) -> dict[str, object]:
+def _first_draws(recipe: Recipe) -> "polars.Expr":
+    """How many samples of a problem are drawn whatever the verdicts on the others are."""
+    import polars as pl
+
+    samples = {name: getattr(teacher, "samples", None) for name, teacher in recipe.teachers.items()}
+    firsts = {name: until.until_correct for name, until in samples.items() if isinstance(until, UntilCorrect)}
+    return pl.col("teacher").replace_strict(firsts, default=sys.maxsize, return_dtype=pl.Int64)
+
+
+def _pass_rate(part: "polars.DataFrame") -> dict[str, object]:
+    first = part.filter(part["judged"] & part["is_first"])
+    correct, judged = int(first["correct"].sum()), first.height
     interval = wilson(correct, judged)
     return {
         "judged": judged, "correct": correct, "pass_rate": interval.rate,

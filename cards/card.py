@@ -197,7 +197,7 @@ def _examples(run: Run, mix: str) -> str:
 
 
 def _funnel(run: Run, stats: Stats, mixes: Sequence[MixNumbers]) -> str:
-    correct = sum(teacher["correct"] for teacher in stats["teachers"])
+    correct = sum(teacher["right"] for teacher in stats["teachers"])
     largest = max(mixes, key=lambda mix: mix["rows"])
     return (
         f"{_counted(stats['problems'], 'problem')} -> {_counted(stats['traces'], 'trace')} -> {correct:,} judged "

@@ -33,8 +33,12 @@ class TeacherStats(TypedDict):
     size: str | None
     traces: int
     failed: int
+    right: int
+    "Correct traces."
     judged: int
+    "Draws that the pass rate counts."
     correct: int
+    "The correct ones of them."
     pass_rate: float | None
     pass_rate_low: float | None
     pass_rate_high: float | None

@@ -204,7 +204,7 @@ def teacher_rows(teachers: "Sequence[TeacherStats]") -> list[list[str]]:
         rate, low, high = teacher["pass_rate"], teacher["pass_rate_low"], teacher["pass_rate_high"]
         quantiles = [teacher["tokens"][q] for q in ("p50", "p90", "p99")]
         rows.append([
-            teacher["teacher"], teacher["style"], f"{teacher['traces']:,}", f"{teacher['correct']:,}",
+            teacher["teacher"], teacher["style"], f"{teacher['traces']:,}", f"{teacher['right']:,}",
             f"{_percent(rate)} ({_percent(low)}-{_percent(high)})", _percent(teacher["truncated_rate"]),
             *("" if q is None else f"{q:,.0f}" for q in quantiles),
         ])  # fmt: skip

@@ -19,7 +19,8 @@ NAMES = [f"{plot}.{kind}" for plot in ("lengths", "difficulty", "pass_rates") fo
 def teacher(name: str, rate: float | None, style: str = "short") -> TeacherStats:
     return {
         "teacher": name, "model": name, "style": style, "size": None, "traces": 100, "failed": 0,
-        "judged": 0 if rate is None else 100, "correct": round(100 * (rate or 0)), "pass_rate": rate,
+        "right": round(100 * (rate or 0)), "judged": 0 if rate is None else 100,
+        "correct": round(100 * (rate or 0)), "pass_rate": rate,
         "pass_rate_low": None if rate is None else max(0.0, rate - 0.05),
         "pass_rate_high": None if rate is None else min(1.0, rate + 0.05),
         "statuses": {}, "truncated_rate": None, "tokens": {}, "chars": {}, "reasoning_share": None,

@@ -110,6 +110,35 @@ def test_a_pass_rate_leaves_out_what_failed_timed_out_or_has_no_usable_reference
     assert teacher["chars"]["n"] == 9
 
 
+def test_the_pass_rate_of_sampling_until_correct_is_that_of_the_first_draws(tmp_path: Path) -> None:
+    """With all draws a teacher that is right half the time on every problem would seem right less often."""
+    problems = [make_problem(number) for number in range(4)]
+    draws = ["c", "c", "ic", "iic"]  # correct, incorrect: the last one ended it
+    traces = {
+        (number, sample): make_trace(problem, "short", sample=sample)
+        for number, problem in enumerate(problems)
+        for sample in range(len(draws[number]))
+    }
+    statuses: dict[str, Status] = {
+        trace.trace_id: "correct" if draws[number][sample] == "c" else "incorrect"
+        for (number, sample), trace in traces.items()
+    }
+    run = make_run(tmp_path / "run", problems, [*traces.values()], statuses)
+    until = {"until_correct": 1, "at_most": 8}
+    teacher = {"engine": "openai", "model": "m", "style": "short", "temperature": 0.7, "samples": until}
+    recipe = make_recipe(MIXES, teachers={"short": teacher})
+
+    stats = stats_of(run, recipe)
+
+    (found,) = stats["teachers"]
+    assert (found["traces"], found["right"]) == (7, 4)
+    assert (found["judged"], found["correct"], found["pass_rate"]) == (4, 2, 0.5)
+    assert sum(row["judged"] for row in stats["subjects"]) in (0, 4)
+    # How hard one problem is says most by all its draws.
+    rates = dict(pl.read_parquet(run.difficulty).select("problem_id", "pass_rate").rows())
+    assert [rates[problem.problem_id] for problem in problems] == [1, 1, 1 / 2, 1 / 3]
+
+
 def test_a_problem_with_an_unusable_reference_is_judged_for_nobody(tmp_path: Path) -> None:
     problem = make_problem(1)
     traces = [make_trace(problem, "short", sample=number) for number in range(3)]
