@@ -28,7 +28,7 @@ from mixdistill.errors import TeacherError
 from mixdistill.json_bytes import dump_json, load_json
 from mixdistill.teachers import OpenAIServer
 
-_TRIES = 5
+_TRIES = 5  # that fail; one that only came too early is none
 _WAIT = tenacity.wait_random_exponential(multiplier=0.3, max=20)
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 _QUOTE_CHARS = 300
@@ -47,13 +47,26 @@ class _Endpoint(NamedTuple):
 class _Tries:
     """What the tries of one request know of each other."""
 
-    __slots__ = ("latency_seconds", "pace", "request")
+    __slots__ = ("_n_failed", "latency_seconds", "n", "pace", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.pace: Pace | None = None
         "Of the server that failed last: another one is asked next."
         self.latency_seconds = 0.0
+        self.n = 0
+        self._n_failed = 0
+
+    def count(self, error: TransientError) -> None:
+        """Counts one that failed."""
+        self.n += 1
+        self._n_failed += not error.is_too_early
+
+    def are_enough(self, state: tenacity.RetryCallState) -> bool:
+        """Whether to give up: after five failures; where some only came too early, when its time is over."""
+        waited_seconds = max(state.idle_for, state.seconds_since_start or 0.0)
+        is_late = self.n >= _TRIES and waited_seconds >= self.request.timeout_seconds
+        return self._n_failed >= _TRIES or is_late
 
 
 class Embedded(NamedTuple):
@@ -78,7 +91,6 @@ class OpenAIEngine:
         self._secrets = secrets
         self._embedded = embedded
         self._retrying = tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(_TRIES),
             wait=_WAIT,
             sleep=sleep,
             retry=tenacity.retry_if_exception_type(TransientError),
@@ -96,7 +108,8 @@ class OpenAIEngine:
         return Load(in_flight, limit, self._retries)
 
     async def complete(self, request: Request) -> Completion:
-        """Asks once, or up to five times where the failure may pass.
+        """Asks once, or up to five times where the failure may pass; where the server wants it slower, as long as
+        one request may take.
 
         The latency is that of the last try, without the wait for room.
         """
@@ -109,11 +122,11 @@ class OpenAIEngine:
                 return await self._try_again(tries, error)
         except TransientError as error:
             self._stop_if_unreached(request, error)
-            return Completion(error=f"{error} ({_TRIES} tries)", latency_seconds=tries.latency_seconds)
+            return Completion(error=f"{error} ({tries.n} tries)", latency_seconds=tries.latency_seconds)
 
     async def _try_again(self, tries: _Tries, fault: TransientError) -> Completion:
         """The tries after the first one; apart, because few requests need what tenacity makes for each."""
-        async for attempt in self._retrying.copy():
+        async for attempt in self._retrying.copy(stop=tries.are_enough):
             with attempt:
                 if attempt.retry_state.attempt_number == 1:
                     raise fault
@@ -134,6 +147,7 @@ class OpenAIEngine:
                 tries.pace, tries.latency_seconds = pace, _since(started)
                 _note(error, pace, started)
                 if not (others and error.fault == "dead" and self._slots.has_other(pace)):
+                    tries.count(error)
                     raise
             finally:
                 self._slots.give_back(pace)

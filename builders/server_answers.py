@@ -36,10 +36,12 @@ Fault = Literal["dead", "lost", "overloaded", "bad answer"]
 class TransientError(Exception):
     """Worth another try."""
 
-    def __init__(self, told: str, fault: Fault, pause_seconds: float = 0.0) -> None:
+    def __init__(self, told: str, fault: Fault, pause_seconds: float = 0.0, *, is_too_early: bool = False) -> None:
         super().__init__(told)
         self.fault = fault
         self.pause_seconds = pause_seconds
+        self.is_too_early = is_too_early
+        "Whether the server says that it will answer later."
 
 
 class RefusedError(Exception):
@@ -86,7 +88,8 @@ def _raise_refusal(code: int, told: str, headers: Mapping[str, str], content: by
     if code in _REFUSED_STATUS:
         raise RefusedError(code)
     if code in _OVERLOAD_STATUS:
-        raise TransientError(told, "overloaded", _retry_after_seconds(headers))
+        pause_seconds = _retry_after_seconds(headers)
+        raise TransientError(told, "overloaded", pause_seconds, is_too_early=code == 429 or pause_seconds > 0)
     if code in _TRANSIENT_STATUS:
         raise TransientError(told, "bad answer")
 

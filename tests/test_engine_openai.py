@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import socket
 import threading
 import time
@@ -256,7 +257,10 @@ def test_the_trace_says_what_the_server_did(server: FaultServer, name: str) -> N
     expected = OUTCOMES[name]
     server.script = lambda asked, before: FAULTS[name] if asked.request.text == "faulty" else says("fine")
 
-    first, completion = ask(server.base_url, request("first"), request("faulty"), read_seconds=0.1)
+    random.seed(0)  # of the jitter: what came too early is tried for a second
+    first, completion = ask(
+        server.base_url, request("first"), request("faulty", timeout_seconds=1.0), read_seconds=0.1
+    )
 
     trace = request("faulty").trace(completion)
     sent = sum(asked.request.text == "faulty" for asked in server.asked)
@@ -324,6 +328,42 @@ def test_after_five_tries_the_fault_is_the_requests_error(server: FaultServer, r
 
     assert (completion.error, completion.response, completion.finish_reason) == (error, "", None)
     assert list(server.times().values()) == [5]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "0.01"}])
+def test_too_early_is_no_failure(server: FaultServer, headers: dict[str, str]) -> None:
+    """A limit of requests a minute is over in a minute; five tries are over in five seconds."""
+    clock = Clock()
+    server.script = in_turn(*[refuses(429, **headers)] * 8, refuses(500), says("4"))
+
+    (completion,) = ask(server.base_url, request(timeout_seconds=600), clock=clock)
+
+    assert completion.response == "4"
+    assert len(clock.slept_seconds) == 9
+    assert max(clock.slept_seconds) <= 20
+
+
+def test_a_server_that_always_says_too_early_is_given_up_when_the_time_of_the_request_is_over(
+    server: FaultServer,
+) -> None:
+    clock = Clock()
+    server.script = in_turn(refuses(429))
+
+    (completion,) = ask(server.base_url, request(timeout_seconds=100), clock=clock)
+
+    n_tries = len(server.asked)
+    assert completion.error == f'HTTP 429: {{"error": {{"message": "injected fault"}}}} ({n_tries} tries)'
+    assert sum(clock.slept_seconds) >= 100 > sum(clock.slept_seconds[:-1])
+
+
+@pytest.mark.parametrize("status", [503, 529])
+def test_a_server_that_is_overloaded_and_names_no_time_has_five_tries(server: FaultServer, status: int) -> None:
+    server.script = in_turn(refuses(status))
+
+    (completion,) = ask(server.base_url, request())
+
+    assert completion.error is not None
+    assert completion.error.endswith("(5 tries)")
 
 
 @pytest.mark.parametrize(
