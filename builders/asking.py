@@ -28,6 +28,10 @@ class Engine(Protocol):
         """The answer to a request. Raises TeacherError only for what would fail every request."""
         ...
 
+    def stop(self) -> None:
+        """No more tries: what is under way may end, what waits for another try or for room ends with an error."""
+        ...
+
     async def describe(self) -> dict[str, object]:
         """What serves, for the record: `engine`, `version`, `revision`, `flags`; what is not known is left out."""
         ...
@@ -124,5 +128,5 @@ def _request(judge: Judge, key: str, messages: tuple[Message, ...]) -> Request:
     return Request(
         request_key=key, problem_id="", teacher=_JUDGE, model=judge.model, revision=None, style="short", size=None,
         sample=0, messages=messages, max_tokens=judge.max_tokens, seed=0, timeout_seconds=judge.timeout_seconds,
-        body={"temperature": 0.0, **judge.extra_body},
+        body={"temperature": 0.0, **judge.extra_body}, limit_field=judge.sent_limit_field,
     )  # fmt: skip

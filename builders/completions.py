@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mixdistill.prompt import Prompt, fill
 from mixdistill.records import Message, Problem, Size, Style, Trace, draw_seed, request_key, trace_id
-from mixdistill.teachers import SampledTeacher, without_folders
+from mixdistill.teachers import LimitField, SampledTeacher, without_folders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,8 @@ class Request:
     sample: int
     messages: tuple[Message, ...]
     max_tokens: int | None = None
+    limit_field: LimitField = "max_tokens"
+    "Field of the call that max_tokens is sent in."
     seed: int | None = None
     timeout_seconds: float = 600.0
     body: Mapping[str, object] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Request:
     def payload(self) -> dict[str, object]:
         """The body of the call, as an OpenAI-compatible server takes it."""
         return {
-            "model": self.model, "messages": list(self.messages), "max_tokens": self.max_tokens,
+            "model": self.model, "messages": list(self.messages), self.limit_field: self.max_tokens,
             "seed": self.seed, **self.body,
         }  # fmt: skip
 
@@ -130,8 +132,8 @@ class Sampled:
         self.teacher = teacher
         self._run_seed = run_seed
         self._sampling = teacher.sampling() | {"seed": run_seed}
-        body = {"temperature": teacher.temperature, "top_p": teacher.top_p, **teacher.extra_body}
-        self._body = body | {"stop": list(teacher.stop)} if teacher.stop else body
+        self._body = teacher.body()
+        self._limit_field = teacher.sent_limit_field
 
     def keys(self, problem: Problem) -> list[str]:
         """The request keys of all samples of a problem that may come."""
@@ -156,6 +158,7 @@ class Sampled:
             sample=sample,
             messages=render_prompt(teacher.prompt, problem.problem),
             max_tokens=teacher.max_tokens,
+            limit_field=self._limit_field,
             seed=draw_seed(self._run_seed, problem.problem, teacher.style, sample),
             timeout_seconds=teacher.timeout_seconds,
             body=self._body,

@@ -29,7 +29,10 @@ from mixdistill.json_bytes import dump_json, load_json
 from mixdistill.teachers import OpenAIServer
 
 _TRIES = 5  # that fail; one that only came too early is none
+_RESTART_SECONDS = 60.0  # a server that starts says 503 for a while
+_AWAY_SECONDS = 300.0  # then a server that had answered before is not merely started again
 _WAIT = tenacity.wait_random_exponential(multiplier=0.3, max=20)
+_WAIT_AFTER_PAUSE = tenacity.wait_random_exponential(multiplier=0.3, max=1)  # the slots keep the pause itself
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 _QUOTE_CHARS = 300
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -47,26 +50,31 @@ class _Endpoint(NamedTuple):
 class _Tries:
     """What the tries of one request know of each other."""
 
-    __slots__ = ("_n_failed", "latency_seconds", "n", "pace", "request")
+    __slots__ = ("_n_failed", "fault", "latency_seconds", "n", "pace", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.pace: Pace | None = None
         "Of the server that failed last: another one is asked next."
+        self.fault = TransientError("stopped", "lost")
+        "What came last; at first, what is told if nothing is ever sent."
         self.latency_seconds = 0.0
         self.n = 0
         self._n_failed = 0
 
-    def count(self, error: TransientError) -> None:
-        """Counts one that failed."""
+    def count(self) -> None:
+        """Counts the last one as one that failed."""
         self.n += 1
-        self._n_failed += not error.is_too_early
+        self._n_failed += not self.fault.is_too_early
 
     def are_enough(self, state: tenacity.RetryCallState) -> bool:
-        """Whether to give up: after five failures; where some only came too early, when its time is over."""
+        """Whether to give up: after five failures, of a server that may be starting also a minute; where some only
+        came too early, when its time is over.
+        """
         waited_seconds = max(state.idle_for, state.seconds_since_start or 0.0)
-        is_late = self.n >= _TRIES and waited_seconds >= self.request.timeout_seconds
-        return self._n_failed >= _TRIES or is_late
+        if self._n_failed >= _TRIES:
+            return self.fault.fault != "overloaded" or waited_seconds >= _RESTART_SECONDS
+        return self.n >= _TRIES and waited_seconds >= self.request.timeout_seconds
 
 
 class Embedded(NamedTuple):
@@ -90,9 +98,11 @@ class OpenAIEngine:
         self._slots = Slots([Pace(address, server.concurrency) for address in endpoints])
         self._secrets = secrets
         self._embedded = embedded
+        self._sleep = sleep
+        self._stopped = asyncio.Event()
         self._retrying = tenacity.AsyncRetrying(
-            wait=_WAIT,
-            sleep=sleep,
+            wait=_wait_seconds,
+            sleep=self._sleep_unless_stopped,
             retry=tenacity.retry_if_exception_type(TransientError),
             reraise=True,
         )
@@ -109,7 +119,7 @@ class OpenAIEngine:
 
     async def complete(self, request: Request) -> Completion:
         """Asks once, or up to five times where the failure may pass; where the server wants it slower, as long as
-        one request may take.
+        one request may take. While all servers are away that answered before, it waits.
 
         The latency is that of the last try, without the wait for room.
         """
@@ -121,12 +131,19 @@ class OpenAIEngine:
             except TransientError as error:
                 return await self._try_again(tries, error)
         except TransientError as error:
-            self._stop_if_unreached(request, error)
-            return Completion(error=f"{error} ({tries.n} tries)", latency_seconds=tries.latency_seconds)
+            self._raise_if_unreached(request, error)
+            told = f"{error} ({tries.n} tries)" if tries.n else f"{error}"
+            return Completion(error=told, latency_seconds=tries.latency_seconds)
+
+    def stop(self) -> None:
+        """No more tries: what is under way may end, the rest ends at once with its last error, or as `stopped`."""
+        self._slots.stop()
+        self._stopped.set()
 
     async def _try_again(self, tries: _Tries, fault: TransientError) -> Completion:
         """The tries after the first one; apart, because few requests need what tenacity makes for each."""
-        async for attempt in self._retrying.copy(stop=tries.are_enough):
+        retrying = self._retrying.copy(stop=lambda state: self._slots.is_stopped or tries.are_enough(state))
+        async for attempt in retrying:
             with attempt:
                 if attempt.retry_state.attempt_number == 1:
                     raise fault
@@ -135,23 +152,31 @@ class OpenAIEngine:
         return completion
 
     async def _try(self, tries: _Tries) -> Completion:
-        """One try, once a server has room; where none can connect to it, the next one is asked at once."""
-        for others in reversed(range(len(self._endpoints))):
-            pace = await self._slots.take(tries.pace)
+        """One try, once a server has room; where none can connect to it, the next one is asked at once.
+
+        One that only finds that all servers are still away is none.
+        """
+        n_others = len(self._endpoints) - 1
+        while pace := await self._slots.take(tries.pace):
             started = time.monotonic()
+            is_outage = self._slots.outage_seconds(started) > 0
             try:
                 completion = await self._post(tries.request, self._endpoints[pace.address], started)
                 pace.answered(well=completion.error is None)
                 return completion
             except TransientError as error:
-                tries.pace, tries.latency_seconds = pace, _since(started)
+                tries.pace, tries.fault, tries.latency_seconds = pace, error, _since(started)
                 _note(error, pace, started)
-                if not (others and error.fault == "dead" and self._slots.has_other(pace)):
-                    tries.count(error)
+                if is_outage and _is_unreached(error):
+                    self._raise_if_away(tries.request, error)
+                elif n_others and error.fault == "dead" and self._slots.has_other(pace):
+                    n_others -= 1
+                else:
+                    tries.count()
                     raise
             finally:
                 self._slots.give_back(pace)
-        raise AssertionError("the last server raises")
+        raise tries.fault
 
     async def _post(self, request: Request, endpoint: _Endpoint, started: float) -> Completion:
         """The completion that came back, or the error of this one request in its place."""
@@ -171,14 +196,29 @@ class OpenAIEngine:
             told = f"{error}".format(key_env=self._server.api_key_env)
             raise TeacherError(f"teacher {request.teacher!r}: {endpoint.url} {told}") from error
 
-    def _stop_if_unreached(self, request: Request, error: TransientError) -> None:
+    def _raise_if_unreached(self, request: Request, error: TransientError) -> None:
         """Raises TeacherError if no server ever answered and none can be reached."""
-        lost = isinstance(error.__cause__, aiohttp.ClientConnectionError)
-        slow = isinstance(error.__cause__, aiohttp.SocketTimeoutError)
-        if lost and not slow and not any(pace.reached for pace in self._slots.paces):
-            urls = ", ".join(str(endpoint.url) for endpoint in self._endpoints.values())
-            told = f"{urls}: {error}; start the server, or look at base_url and the network"
-            raise TeacherError(f"teacher {request.teacher!r}: {told}") from error
+        if _is_unreached(error) and not self._slots.any_reached() and not self._slots.is_stopped:
+            told = f"{error}; start the server, or look at base_url and the network"
+            raise TeacherError(f"teacher {request.teacher!r}: {self._urls()}: {told}") from error
+
+    def _raise_if_away(self, request: Request, error: TransientError) -> None:
+        """Raises TeacherError if no server can be reached any more, and that for too long."""
+        if self._slots.outage_seconds(time.monotonic()) >= _AWAY_SECONDS:
+            told = f"no answer for {_AWAY_SECONDS / 60:g} minutes, at last {error}"
+            way_out = "what is finished is kept, run again when it is mended"
+            raise TeacherError(f"teacher {request.teacher!r}: {self._urls()}: {told}; {way_out}") from error
+
+    def _urls(self) -> str:
+        return ", ".join(str(endpoint.url) for endpoint in self._endpoints.values())
+
+    async def _sleep_unless_stopped(self, seconds: float) -> None:
+        waits = [asyncio.ensure_future(wait) for wait in (self._sleep(seconds), self._stopped.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _quote(self, content: bytes) -> str:
         """The beginning of what a server said, on one line; some servers say the key they were sent."""
@@ -254,6 +294,19 @@ async def _get(session: aiohttp.ClientSession, endpoint: _Endpoint) -> Mapping[s
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _wait_seconds(state: tenacity.RetryCallState) -> float:
+    """How long to wait before the next try."""
+    error = state.outcome.exception() if state.outcome else None
+    is_paused = isinstance(error, TransientError) and error.pause_seconds > 0
+    return (_WAIT_AFTER_PAUSE if is_paused else _WAIT)(state)
+
+
+def _is_unreached(error: TransientError) -> bool:
+    """Whether nobody may be there; one that is slow is."""
+    lost = isinstance(error.__cause__, aiohttp.ClientConnectionError)
+    return lost and not isinstance(error.__cause__, aiohttp.SocketTimeoutError)
 
 
 def _note(error: TransientError, pace: Pace, started: float) -> None:

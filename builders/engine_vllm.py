@@ -38,9 +38,6 @@ _ENVIRONMENT = {
 }
 _TEMPLATE_FIELDS = ("chat_template_kwargs", "reasoning_effort")
 _NOT_OURS = {
-    "n": "set 'samples' of the teacher: each is a request of its own",
-    "seed": "it follows from the seed of the run",
-    "max_tokens": "set 'max_tokens' of the teacher",
     "detokenize": "a trace is a text",
     "output_kind": "a trace is written when it is finished",
     "skip_clone": "it is vLLM's own",
@@ -105,6 +102,9 @@ class VLLMEngine:
         finally:
             self._in_flight -= 1
         return self._read(output, prompt, params, _since(started))
+
+    def stop(self) -> None:
+        """Nothing waits for another try or for room here: what is under way may end."""
 
     async def describe(self) -> dict[str, object]:
         """What serves, for the record; of the texts in `engine_args` nothing: one may be a key or a path."""
@@ -242,7 +242,7 @@ def _start(teacher: VLLMTeacher) -> Any:
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         raise TeacherError(f"vLLM is installed and cannot be imported: {_quote(error)}") from error
-    _sampling_params(_body(teacher), f"the teacher with model {teacher.model!r}")
+    _sampling_params(teacher.body(), f"the teacher with model {teacher.model!r}")
     settings = _engine_args(teacher, [field.name for field in fields(AsyncEngineArgs)], vllm.__version__)
     if current_platform.is_cpu():
         # Without seeds, two calls would draw the same samples.
@@ -273,10 +273,6 @@ def _engine_args(teacher: VLLMTeacher, known: Iterable[str], version: str) -> di
     return {"disable_log_stats": True, **teacher.engine_args} | {
         name: value for name, value in own.items() if name not in unset
     }
-
-
-def _body(teacher: VLLMTeacher) -> dict[str, object]:
-    return {"temperature": teacher.temperature, "top_p": teacher.top_p, **teacher.extra_body}
 
 
 def _sampling_params(body: Mapping[str, object], place: str) -> Any:

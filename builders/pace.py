@@ -2,8 +2,9 @@
 
 A `Pace` is what one server takes: half as much when it is overloaded, a little more with each answer (additive
 increase, multiplicative decrease, as TCP does), nothing while it asked for a pause; one that is dead is left out
-for a while and then tried with one request. `Slots` hands them out, in turn. Nothing is sent from here, and times
-are seconds of a monotonic clock.
+for a while and then tried with one request. `Slots` hands them out, in turn; while all servers are dead, one of
+which had answered before, it makes requests wait. Nothing is sent from here, and times are seconds of a monotonic
+clock.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ class Pace:
         "Whether it ever answered, be it with an error."
         self.paused_until = -inf
         self.out_until = -inf
+        self.out_since = inf
+        "When it was first taken to be dead, with no answer since; inf: it is not."
         self.turn = 0
         "When it was taken last, counted in requests."
         self._ceiling = ceiling
@@ -46,14 +49,22 @@ class Pace:
         return self.in_flight < int(self.limit) and now >= self.paused_until
 
     def is_out(self, now: float) -> bool:
-        """Whether it is taken to be dead: for a while, and then for as long as one request tries it."""
-        return self._out_seconds > 0 and (now < self.out_until or self.in_flight > 0)
+        """Whether it is left out, as it is taken to be dead."""
+        return self._out_seconds > 0 and now < self.out_until
+
+    def take(self, now: float, turn: int) -> None:
+        """Notes one more request; one that tries a server taken to be dead is the only one for a minute."""
+        self.in_flight += 1
+        self.turn = turn
+        if self._out_seconds > 0:
+            self.out_until = now + _OUT_MAX_SECONDS
 
     def answered(self, *, well: bool) -> None:
         """Notes that an answer came; a good one says that there is room for more."""
         self.reached = True
         self._n_failures = 0
         self._out_seconds = 0.0
+        self.out_since = inf
         if well and self.limit < self._ceiling:
             self.limit = min(self._ceiling, self.limit + self._step / self.limit)
 
@@ -72,7 +83,9 @@ class Pace:
         self._n_failures += 1
         if not dead:
             self.overloaded(started, now)
-        if (dead or self._n_failures >= _DEAD_AFTER_FAILURES) and started >= self._out_at:
+        is_out = dead or self._out_seconds > 0 or self._n_failures >= _DEAD_AFTER_FAILURES
+        if is_out and started >= self._out_at:
+            self.out_since = min(self.out_since, now)
             self._out_seconds = min(_OUT_MAX_SECONDS, 2 * self._out_seconds or _OUT_SECONDS)
             self._out_at = now
             self.out_until = now + self._out_seconds
@@ -83,26 +96,34 @@ class Slots:
 
     def __init__(self, paces: Sequence[Pace]) -> None:
         self.paces = paces
+        self.is_stopped = False
         self._n_taken = 0
         self._queue = asyncio.Lock()
         self._changed = asyncio.Event()
 
-    async def take(self, avoid: Pace | None = None) -> Pace:
-        """A server with room, when there is one: first come, first served.
+    async def take(self, avoid: Pace | None = None) -> Pace | None:
+        """A server with room, when there is one: first come, first served. None after `stop`.
 
         The one with the fewest requests, of equal ones the one that was longest not asked; `avoid` only where
-        there is no other. Those that are left out are asked where all are.
+        there is no other. Those that are left out are asked where all are and none ever answered.
         """
-        if not self._queue.locked() and (pace := self._next(time.monotonic(), avoid)):
+        if not self.is_stopped and not self._queue.locked() and (pace := self._next(time.monotonic(), avoid)):
             return pace
         async with self._queue:
-            while (pace := self._next(now := time.monotonic(), avoid)) is None:
+            while not self.is_stopped:
+                if pace := self._next(now := time.monotonic(), avoid):
+                    return pace
                 self._changed.clear()
                 ends = [end for each in self.paces for end in (each.paused_until, each.out_until) if end > now]
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(ends) - now if ends else None):
                         await self._changed.wait()
-            return pace
+        return None
+
+    def stop(self) -> None:
+        """Gives nothing out any more; those who wait get nothing."""
+        self.is_stopped = True
+        self._changed.set()
 
     def give_back(self, pace: Pace) -> None:
         """Ends what `take` began."""
@@ -114,13 +135,23 @@ class Slots:
         now = time.monotonic()
         return any(each is not pace and not each.is_out(now) for each in self.paces)
 
+    def outage_seconds(self, now: float) -> float:
+        """For how long all servers are taken to be dead; 0 while one is not, or where none ever answered."""
+        since = max(pace.out_since for pace in self.paces)
+        return now - since if since < inf and self.any_reached() else 0.0
+
+    def any_reached(self) -> bool:
+        """Whether a server ever answered."""
+        return any(pace.reached for pace in self.paces)
+
     def _next(self, now: float, avoid: Pace | None) -> Pace | None:
-        alive = [pace for pace in self.paces if not pace.is_out(now)] or self.paces
+        alive: Sequence[Pace] = [pace for pace in self.paces if not pace.is_out(now)]
+        if not alive and not self.any_reached():
+            alive = self.paces
         free = [pace for pace in alive if pace.has_room(now)]
         if not free:
             return None
         best = min(free, key=lambda pace: (pace is avoid, pace.in_flight, pace.turn)) if len(free) > 1 else free[0]
-        best.in_flight += 1
         self._n_taken += 1
-        best.turn = self._n_taken
+        best.take(now, self._n_taken)
         return best

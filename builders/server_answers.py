@@ -26,6 +26,7 @@ _REFUSED_STATUS = {
     404: "no such address or model there; look at base_url and model",
 }
 _RETRY_AFTER_MAX_SECONDS = 120.0
+_EXACT_BELOW = 2**53  # a float beyond it is no count
 
 Quote = Callable[[bytes], str]
 "The beginning of a content, fit to be shown."
@@ -60,8 +61,15 @@ def read_answer(
         _raise_refusal(status, told, headers, content)
         return Completion(error=told, latency_seconds=latency_seconds)
     try:
+        return _read_content(headers, content, latency_seconds, quote)
+    except RecursionError as error:
+        raise TransientError(f"nested too deeply: {quote(content)}", "bad answer") from error
+
+
+def _read_content(headers: Mapping[str, str], content: bytes, latency_seconds: float, quote: Quote) -> Completion:
+    try:
         answer = load_json(content)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise TransientError(f"not JSON: {quote(content)}", "bad answer") from error
     if not isinstance(answer, dict):
         raise TransientError(f"not a JSON object: {quote(content)}", "bad answer")
@@ -87,11 +95,10 @@ def _raise_refusal(code: int, told: str, headers: Mapping[str, str], content: by
         code = 402
     if code in _REFUSED_STATUS:
         raise RefusedError(code)
-    if code in _OVERLOAD_STATUS:
-        pause_seconds = _retry_after_seconds(headers)
-        raise TransientError(told, "overloaded", pause_seconds, is_too_early=code == 429 or pause_seconds > 0)
     if code in _TRANSIENT_STATUS:
-        raise TransientError(told, "bad answer")
+        pause_seconds = _retry_after_seconds(headers)
+        fault: Fault = "overloaded" if code in _OVERLOAD_STATUS or pause_seconds > 0 else "bad answer"
+        raise TransientError(told, fault, pause_seconds, is_too_early=code == 429 or pause_seconds > 0)
 
 
 def _completion(
@@ -117,8 +124,11 @@ def _completion(
 
 
 def _count(counts: Mapping[str, object], name: str) -> int | None:
+    """A whole number, also one that was written as 34.0; else None."""
     value = counts.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return int(value) if 0 <= value < _EXACT_BELOW and value % 1 == 0 else None
 
 
 def _retry_after_seconds(headers: Mapping[str, str]) -> float:

@@ -220,10 +220,14 @@ def _asked(teacher: Teacher | None) -> str:
         return "traces that existed already"
     examples = len(teacher.prompt.examples)
     return (
-        f"{_samples(teacher)} a problem, temperature {teacher.temperature:g}, top-p "
-        f"{teacher.top_p:g}, at most {_counted(teacher.max_tokens, 'token')}"
+        f"{_samples(teacher)} a problem, temperature {_setting(teacher.temperature)}, top-p "
+        f"{_setting(teacher.top_p)}, at most {_counted(teacher.max_tokens, 'token')}"
         + (f", {_counted(examples, 'worked example')}" if examples else "")
     )
+
+
+def _setting(value: float | None) -> str:
+    return "the server's own" if value is None else f"{value:g}"
 
 
 def _samples(teacher: SampledTeacher) -> str:

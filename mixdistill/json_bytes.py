@@ -1,7 +1,7 @@
 """JSON as bytes, for what is written or read once a request: several times as fast as the standard library.
 
-What orjson refuses and JSON in the wild holds, lone surrogates, NaN, integers beyond 64 bits, the standard library
-reads and writes. For a hash use `records.canonical_json`.
+What orjson refuses and JSON in the wild holds, lone surrogates and NaN, the standard library reads and writes, and
+integers beyond 64 bits it writes; orjson reads those as floats. For a hash use `records.canonical_json`.
 """
 
 import json
@@ -26,8 +26,8 @@ def dump_json(value: object) -> bytes:
 def load_json(content: bytes) -> object:
     """The value in some JSON. Raises ValueError if it is none, RecursionError if it is too deep.
 
-    >>> load_json(b'[1, NaN]')
-    [1, nan]
+    >>> load_json(b'[1, NaN]'), load_json(b'18446744073709551616')
+    ([1, nan], 1.8446744073709552e+19)
     """
     try:
         return orjson.loads(content)

@@ -37,7 +37,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 # Keys of a teacher that say nothing about its traces, and may name what is nobody's business.
 _OF_THIS_MACHINE = (
     "base_url", "api_key_env", "headers", "concurrency", "connect_seconds", "read_seconds", "timeout_seconds",
-    "price", "threads", "copies", "slots", "tensor_parallel", "pipeline_parallel", "gpu_memory_utilization",
+    "price", "limit_field",
+    "threads", "copies", "slots", "tensor_parallel", "pipeline_parallel", "gpu_memory_utilization",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 Settings only: how an engine is asked is `builders.engine_<name>`. A student that is evaluated is a teacher, too.
 """
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,6 +14,24 @@ from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator,
 from mixdistill.prompt import Prompt, load_prompt
 from mixdistill.recipe_part import Addresses, Part, Source, resolve_path
 from mixdistill.records import Size, Style, canonical_json
+from mixdistill.yaml_file import PlacedError
+
+LimitField = Literal["max_tokens", "max_completion_tokens"]
+
+_OPENAI = re.compile(r"https?://api\.openai\.com(:\d+)?(/|$)", re.IGNORECASE)
+# What a trace or its key records stands in a key of the teacher, and in no other place.
+_NOT_IN_EXTRA_BODY = {
+    "model": "set 'model' of the teacher",
+    "messages": "set 'prompt' of the teacher",
+    "seed": "it follows from the seed of the run",
+    "n": "set 'samples' of the teacher: each is a request of its own",
+    "stream": "a trace is written when it is finished",
+    "max_tokens": "set 'max_tokens' of the teacher",
+    "max_completion_tokens": "set 'max_tokens' of the teacher, and 'limit_field' for how it is sent",
+    "temperature": "set 'temperature' of the teacher; null sends none",
+    "top_p": "set 'top_p' of the teacher; null sends none",
+    "stop": "set 'stop' of the teacher",
+}
 
 
 class Voice(Part):
@@ -64,10 +83,10 @@ class SampledTeacher(Voice):
         Discriminator(lambda samples: "<until>" if isinstance(samples, Mapping | UntilCorrect) else "<number>"),
     ] = 1
     "Traces per problem; or {until_correct: 1, at_most: 8}."
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
-    "Sampling temperature; 0 is greedy."
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    "Nucleus sampling."
+    temperature: Annotated[float, Field(ge=0, le=5)] | None = 0.0
+    "Sampling temperature; 0 is greedy, null is not sent: models that think may take none but their own."
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = 1.0
+    "Nucleus sampling; null is not sent."
     max_tokens: Annotated[int, Field(ge=1)] = 16_384
     "Limit on the tokens of one trace; raising it asks again only for traces that it cut."
     stop: tuple[str, ...] = ()
@@ -83,6 +102,14 @@ class SampledTeacher(Voice):
     @classmethod
     def _load_prompt(cls, prompt: object, info: ValidationInfo) -> object:
         return load_prompt(prompt, resolve_path(Path(prompt), info)) if isinstance(prompt, str) else prompt
+
+    @field_validator("extra_body")
+    @classmethod
+    def _overrides_nothing(cls, extra_body: dict[str, object]) -> dict[str, object]:
+        for name in extra_body:
+            if name in _NOT_IN_EXTRA_BODY:
+                raise PlacedError((name,), f"cannot be set here; {_NOT_IN_EXTRA_BODY[name]}")
+        return extra_body
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
@@ -101,6 +128,16 @@ class SampledTeacher(Voice):
     def right_samples(self) -> int:
         """Right traces of a problem that are enough."""
         return 1 if isinstance(self.samples, int) else self.samples.until_correct
+
+    @property
+    def sent_limit_field(self) -> LimitField:
+        """Field of the request that `max_tokens` is sent in."""
+        return "max_tokens"
+
+    def body(self) -> dict[str, object]:
+        """The fields of a request that are the same in all; what is null is left to the server."""
+        settings = {"temperature": self.temperature, "top_p": self.top_p, "stop": list(self.stop) or None}
+        return {name: value for name, value in settings.items() if value is not None} | self.extra_body
 
     def sampling(self) -> dict[str, object]:
         """The settings that a request key depends on."""
@@ -126,6 +163,14 @@ class OpenAIServer(Part):
     "Limit on connecting."
     read_seconds: Annotated[float, Field(gt=0)] | None = None
     "Limit on waiting for the next bytes; default: as long as the whole request may take."
+    limit_field: LimitField | None = None
+    "Field that max_tokens is sent in; default: max_completion_tokens at api.openai.com, else max_tokens."
+
+    @property
+    def sent_limit_field(self) -> LimitField:
+        """Field of the request that `max_tokens` is sent in."""
+        is_openai = all(_OPENAI.match(address) for address in self.base_url)
+        return self.limit_field or ("max_completion_tokens" if is_openai else "max_tokens")
 
     @property
     def most_under_way(self) -> int:

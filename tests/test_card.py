@@ -300,7 +300,8 @@ def test_nothing_of_this_machine_gets_out(tmp_path: Path) -> None:
     Tokenizer(WordLevel({"?": 0}, unk_token="?")).save(str(tokenizer))
     sampled = {
         "engine": "openai", "base_url": "http://10.11.12.13:8000/v1", "api_key_env": "SECRET_KEY_ENV",
-        "model": "m", "style": "long", "samples": 4, "temperature": 0.7,
+        "model": "m", "style": "long", "samples": 4, "temperature": 0.7, "top_p": None,
+        "limit_field": "max_tokens",
     }  # fmt: skip
     recipe = make_recipe(
         MIXES,
@@ -322,11 +323,12 @@ def test_nothing_of_this_machine_gets_out(tmp_path: Path) -> None:
     for secret in (str(tmp_path), "10.11.12.13", "SECRET_KEY_ENV"):
         assert [name for name, content in told.items() if secret in content] == []
     assert "Tokens of reasoning and response, counted by the tokenizer `tokenizer.json`." in found.body
-    assert "4 samples a problem, temperature 0.7, top-p 1, at most 16,384 tokens |" in found.body
+    assert "4 samples a problem, temperature 0.7, top-p the server's own, at most 16,384 tokens |" in found.body
     assert "| traces by `long` | the request failed | 1 |" in found.body
     recipe_told = yaml.safe_load(next(t.content for t in parsed(found.body) if t.info == "yaml"))
     assert recipe_told["teachers"]["local"]["gguf"] == "m.gguf"
     assert "threads" not in recipe_told["teachers"]["local"]
+    assert "limit_field" not in recipe_told["teachers"]["long"]
     assert (recipe_told["problems"], recipe_told["stats"]) == (
         [{"file": "p.jsonl"}],
         {"tokenizer": "tokenizer.json"},

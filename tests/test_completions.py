@@ -81,6 +81,40 @@ def test_without_stop_texts_none_is_sent() -> None:
     assert "stop" not in requests(changed(stop=()))[0].body
 
 
+def test_what_is_null_is_not_sent_and_is_another_setting() -> None:
+    own = requests(changed(temperature=None, top_p=None))
+
+    assert own[0].body == {"min_p": 0.1, "stop": ["END"]}
+    assert not set(keys(own)) & set(keys(requests(SAMPLED)))
+
+
+LOCAL = "http://127.0.0.1:1/v1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected", "why"),
+    [
+        ({}, "max_completion_tokens", "OpenAI refuses max_tokens for its newer models"),
+        ({"base_url": ("https://API.openai.com:443/v1",)}, "max_completion_tokens", "written otherwise"),
+        ({"base_url": (LOCAL,)}, "max_tokens", "servers of one's own may know no other"),
+        ({"base_url": ("https://api.openai.com.example/v1",)}, "max_tokens", "another host"),
+        ({"base_url": ("https://api.openai.com/v1", LOCAL)}, "max_tokens", "one of them is no OpenAI"),
+        ({"limit_field": "max_tokens"}, "max_tokens", "named"),
+        ({"base_url": (LOCAL,), "limit_field": "max_completion_tokens"}, "max_completion_tokens", "named"),
+    ],
+)
+def test_the_limit_is_sent_in_the_field_that_the_server_takes(
+    fields: dict[str, object], expected: str, why: str
+) -> None:
+    asked = requests(changed(**fields))
+
+    payload = asked[0].payload()
+    limits = {name: payload[name] for name in ("max_tokens", "max_completion_tokens") if name in payload}
+    assert limits == {expected: 100}, why
+    assert keys(asked) == keys(requests(SAMPLED))
+    assert asked[0].trace(Completion()).max_tokens == 100
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [

@@ -1,12 +1,15 @@
 """The engine `openai` against a server of our own that fails as it is told."""
 
 import asyncio
+import inspect
 import json
 import random
 import socket
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from pathlib import Path
@@ -186,6 +189,30 @@ def test_the_proxy_of_the_environment_is_used_but_not_for_hosts_in_no_proxy(
             id="reasoning_details; counts that are no numbers",
         ),
         pytest.param(
+            says("4", usage={"prompt_tokens": 12.0, "completion_tokens": 2**53 - 1}),
+            Completion(
+                response="4", finish_reason="stop", prompt_tokens=12, completion_tokens=9_007_199_254_740_991
+            ),
+            id="counts that a gateway made floats of",
+        ),
+        pytest.param(
+            says(
+                "4",
+                usage={
+                    "prompt_tokens": -1,
+                    "completion_tokens": 2**53,
+                    "completion_tokens_details": {"reasoning_tokens": 3.5},
+                },
+            ),
+            Completion(response="4", finish_reason="stop"),
+            id="counts that count nothing",
+        ),
+        pytest.param(
+            says("4", usage={"prompt_tokens": 2**64, "completion_tokens": float("nan")}),
+            Completion(response="4", finish_reason="stop"),
+            id="counts that are read as floats",
+        ),
+        pytest.param(
             says("<think>2 + 2</think>4", usage={"completion_tokens": 9, "completion_tokens_details": None}),
             Completion(response="4", reasoning="2 + 2", finish_reason="stop", completion_tokens=9),
             id="thinking inside the content; details are null",
@@ -302,12 +329,11 @@ def test_a_slow_answer_is_given_up_and_asked_again(server: FaultServer) -> None:
     ("reply", "error"),
     [
         (refuses(500), 'HTTP 500: {"error": {"message": "injected fault"}} (5 tries)'),
-        (refuses(503, "Loading model"), 'HTTP 503: {"error": {"message": "Loading model"}} (5 tries)'),
         (Reply(b"", 502), "HTTP 502: (empty) (5 tries)"),
         (Reply(b"<html>\n busy </html>"), "not JSON: <html> busy </html> (5 tries)"),
         (Reply(b"x" * 10_000, 500), f"HTTP 500: {'x' * 300} (5 tries)"),
         (Reply(b""), "not JSON: (empty) (5 tries)"),
-        (Reply(b"[" * 100_000), f"not JSON: {'[' * 300} (5 tries)"),
+        (Reply(b"[" * 100_000), f"nested too deeply: {'[' * 300} (5 tries)"),
         (Reply(b"[1, 2]"), "not a JSON object: [1, 2] (5 tries)"),
         (Reply(b'{"choices": [7]}'), 'no choice with a message in the answer: {"choices": [7]} (5 tries)'),
         (
@@ -357,13 +383,37 @@ def test_a_server_that_always_says_too_early_is_given_up_when_the_time_of_the_re
 
 
 @pytest.mark.parametrize("status", [503, 529])
-def test_a_server_that_is_overloaded_and_names_no_time_has_five_tries(server: FaultServer, status: int) -> None:
-    server.script = in_turn(refuses(status))
+def test_a_server_that_may_be_starting_has_five_tries_and_a_minute(server: FaultServer, status: int) -> None:
+    clock = Clock()
+    server.script = in_turn(refuses(status, "Loading model"))
+
+    (completion,) = ask(server.base_url, request(), clock=clock)
+
+    n_tries = len(server.asked)
+    assert completion.error == f'HTTP {status}: {{"error": {{"message": "Loading model"}}}} ({n_tries} tries)'
+    assert sum(clock.slept_seconds) >= 60 > sum(clock.slept_seconds[:-1])
+
+
+def test_a_pause_is_waited_for_once_and_not_again_between_tries(server: FaultServer) -> None:
+    clock = Clock()
+    server.script = in_turn(*[refuses(429, Retry_After="0.01")] * 20, says("4"))
+
+    (completion,) = ask(server.base_url, request(timeout_seconds=600), clock=clock)
+
+    assert completion.response == "4"
+    assert len(clock.slept_seconds) == 20
+    assert max(clock.slept_seconds) <= 1
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
+def test_retry_after_is_kept_whatever_may_pass(server: FaultServer, status: int) -> None:
+    server.script = in_turn(*[refuses(status, Retry_After="0.05")] * 6, says("4"))
+    started = time.monotonic()
 
     (completion,) = ask(server.base_url, request())
 
-    assert completion.error is not None
-    assert completion.error.endswith("(5 tries)")
+    assert (completion.response, len(server.asked)) == ("4", 7)
+    assert time.monotonic() - started >= 6 * 0.05
 
 
 @pytest.mark.parametrize(
@@ -411,18 +461,148 @@ def die(server: FaultServer) -> None:
     server.__exit__()
 
 
-def test_a_server_that_goes_down_later_fails_requests_not_the_run(server: FaultServer) -> None:
+def test_a_server_that_is_away_for_a_while_costs_no_request(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_SECONDS", 0.01)
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_MAX_SECONDS", 0.02)
+    clock = Clock()
+
     async def answers(engine: OpenAIEngine) -> list[Completion]:
         first = await engine.complete(request())
         die(server)
-        return [first, await engine.complete(request())]
+        waiting = [asyncio.create_task(engine.complete(each)) for each in numbered(8)]
+        await asyncio.sleep(0.5)  # time for some twenty tries
+        with FaultServer(in_turn(says("back")), port=server.port):
+            return [first, *await asyncio.gather(*waiting)]
 
-    first, last = with_engine(answers, Clock().sleep, base_url=server.base_url)
+    completions = with_engine(answers, clock.sleep, base_url=server.base_url)
 
-    assert (first.error, last.response) == (None, "")
-    assert last.error is not None
-    assert last.error.startswith(f"ClientConnectorError: Cannot connect to host 127.0.0.1:{server.port} ")
-    assert last.error.endswith("(5 tries)")
+    assert [completion.error for completion in completions] == [None] * 9
+    assert [completion.response for completion in completions[1:]] == ["back"] * 8
+    assert len(clock.slept_seconds) <= 8
+
+
+def test_a_server_that_resets_all_for_a_while_costs_no_request(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a proxy or a tunnel does whose server is away."""
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_SECONDS", 0.01)
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_MAX_SECONDS", 0.02)
+
+    async def answers(engine: OpenAIEngine) -> list[Completion]:
+        await engine.complete(request())
+        server.script = in_turn(RESET)
+        waiting = [asyncio.create_task(engine.complete(each)) for each in numbered(8)]
+        await asyncio.sleep(0.5)
+        server.script = in_turn(says("back"))
+        return await asyncio.gather(*waiting)
+
+    completions = with_engine(answers, Clock().sleep, base_url=server.base_url, concurrency=8)
+
+    assert [(completion.response, completion.error) for completion in completions] == [("back", None)] * 8
+
+
+def test_a_request_that_alone_is_reset_gets_its_error_and_the_run_goes_on(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_SECONDS", 0.01)
+    server.script = lambda asked, before: RESET if "poison" in asked.request.text else says("4")
+
+    before, poisoned, after = ask(server.base_url, request("first"), request("poison"), request("last"))
+
+    assert (before.response, after.response) == ("4", "4")
+    assert poisoned.error is not None
+    assert poisoned.error.endswith("Connection reset by peer (5 tries)")
+
+
+def test_a_server_that_stays_away_stops_the_run(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_SECONDS", 0.01)
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_MAX_SECONDS", 0.02)
+    monkeypatch.setattr("mixdistill.builders.engine_openai._AWAY_SECONDS", 0.3)
+
+    async def answers(engine: OpenAIEngine) -> Completion:
+        await engine.complete(request())
+        die(server)
+        return await engine.complete(request())
+
+    with pytest.raises(TeacherError) as raised:
+        with_engine(answers, Clock().sleep, base_url=server.base_url)
+
+    told = f"teacher 'long': {server.base_url}/chat/completions: no answer for 0.005 minutes, at last "
+    assert str(raised.value).startswith(f"{told}ClientConnectorError: Cannot connect to host 127.0.0.1:")
+    assert str(raised.value).endswith("; what is finished is kept, run again when it is mended")
+
+
+def test_requests_that_take_too_long_are_no_server_that_is_away(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_SECONDS", 0.01)
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_MAX_SECONDS", 0.02)
+    monkeypatch.setattr("mixdistill.builders.engine_openai._AWAY_SECONDS", 0.1)
+    server.script = lambda asked, before: says("4", delay_seconds=30 if "hard" in asked.request.text else 0)
+
+    easy, *hard = ask(server.base_url, request("easy"), *[request("hard", timeout_seconds=0.05)] * 2)
+
+    assert easy.response == "4"
+    assert [completion.error for completion in hard] == ["no answer within 0.05 s (5 tries)"] * 2
+
+
+def stopped(
+    server: FaultServer, after_requests: int, *requests: Request, sleep: Sleep = asyncio.sleep, **fields: object
+) -> list[Completion]:
+    """What requests at once come to when the engine is stopped after the server got so many."""
+
+    async def answers(engine: OpenAIEngine) -> list[Completion]:
+        waiting = [asyncio.create_task(engine.complete(each)) for each in requests]
+        await asyncio.to_thread(server.wait_for, after_requests)
+        await asyncio.sleep(0.05)
+        engine.stop()
+        return await asyncio.wait_for(asyncio.gather(*waiting), 5)
+
+    return with_engine(answers, sleep, base_url=server.base_url, **fields)
+
+
+def test_after_a_stop_what_is_under_way_ends_and_what_waits_for_room_is_not_sent(server: FaultServer) -> None:
+    server.script = in_turn(says("4", delay_seconds=0.3))
+
+    completions = stopped(server, 1, *numbered(3), concurrency=1)
+
+    assert [completion.error for completion in completions] == [None, "stopped", "stopped"]
+    assert len(server.asked) == 1
+
+
+def test_after_a_stop_there_is_no_other_try_and_the_wait_for_it_ends_at_once(server: FaultServer) -> None:
+    server.script = in_turn(refuses(500))
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(3600)
+
+    (completion,) = stopped(server, 1, request(), sleep=sleep)
+
+    assert completion.error == 'HTTP 500: {"error": {"message": "injected fault"}} (1 tries)'
+    assert len(server.asked) == 1
+
+
+def test_after_a_stop_nobody_waits_for_the_end_of_a_pause(server: FaultServer) -> None:
+    server.script = in_turn(refuses(429, Retry_After="100"))
+
+    (completion,) = stopped(server, 1, request(), sleep=Clock().sleep)
+
+    assert completion.error == 'HTTP 429: {"error": {"message": "injected fault"}} (1 tries)'
+
+
+def test_a_stop_before_any_server_was_reached_raises_nothing() -> None:
+    async def answer(engine: OpenAIEngine) -> Completion:
+        waiting = asyncio.create_task(engine.complete(request()))
+        await asyncio.sleep(0.1)
+        engine.stop()
+        return await asyncio.wait_for(waiting, 5)
+
+    completion = with_engine(answer, lambda seconds: asyncio.sleep(3600), base_url=ALWAYS_DOWN)
+
+    assert completion.error is not None
+    assert completion.error.startswith("ClientConnectorError: Cannot connect to host 127.0.0.1:1 ")
 
 
 def test_each_limit_on_time_names_itself_and_a_server_that_trickles_is_not_stalled(server: FaultServer) -> None:
@@ -530,6 +710,27 @@ def test_retry_after_is_read(header: str, seconds: float, why: str) -> None:
         read_answer(429, {"Retry-After": header}, b"", 0.0, repr)
 
     assert raised.value.pause_seconds == seconds, why
+
+
+@contextmanager
+def few_frames() -> Iterator[None]:
+    """So few that what the parser takes, which counts no frames, is too deep for what reads it."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 200)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_an_answer_that_is_nested_too_deeply_to_be_read_may_pass() -> None:
+    thinking = b'[{"type": "thinking", "thinking": ' * 400 + b'"x"' + b"}]" * 400
+
+    with pytest.raises(TransientError) as raised, few_frames():
+        read_answer(200, {}, b'{"choices": [{"message": {"content": ' + thinking + b"}}]}", 0.0, repr)
+
+    assert str(raised.value).startswith("nested too deeply: ")
+    assert raised.value.fault == "bad answer"
 
 
 def test_a_date_to_retry_after_is_waited_for() -> None:
@@ -786,19 +987,24 @@ def test_if_no_server_of_several_was_ever_reached_all_are_named() -> None:
     assert len(clock.slept_seconds) == 4
 
 
-def test_if_all_servers_die_later_requests_fail_and_not_the_run(server: FaultServer, second: FaultServer) -> None:
+def test_if_all_servers_die_requests_wait_for_the_first_that_comes_back(
+    server: FaultServer, second: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_SECONDS", 0.01)
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_MAX_SECONDS", 0.02)
+
     async def answers(engine: OpenAIEngine) -> list[Completion]:
-        first = await engine.complete(request())
+        await engine.complete(request())
         die(server)
         die(second)
-        return [first, await engine.complete(request())]
+        waiting = [asyncio.create_task(engine.complete(each)) for each in numbered(4)]
+        await asyncio.sleep(0.3)
+        with FaultServer(in_turn(says("back")), port=second.port):
+            return await asyncio.gather(*waiting)
 
-    first, last = with_engine(answers, Clock().sleep, base_url=[server.base_url, second.base_url])
+    completions = with_engine(answers, Clock().sleep, base_url=[server.base_url, second.base_url])
 
-    assert first.error is None
-    assert last.error is not None
-    assert last.error.startswith("ClientConnectorError: Cannot connect to host 127.0.0.1:")
-    assert last.error.endswith("(5 tries)")
+    assert [completion.response for completion in completions] == ["back"] * 4
 
 
 def test_one_server_of_several_that_refuses_the_key_is_named(server: FaultServer, second: FaultServer) -> None:

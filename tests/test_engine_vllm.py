@@ -325,7 +325,7 @@ def test_an_interrupt_while_the_model_loads_leaves_no_process(tmp_path: Path) ->
             "extra_body: 'topk' is no sampling parameter of vLLM; did you mean 'top_k'?",
         ),
         ({"extra_body": {"top_k": "many"}}, "extra_body: 'top_k': Input should be a valid integer"),
-        ({"extra_body": {"n": 4}}, "extra_body: 'n' cannot be set; set 'samples' of the teacher"),
+        ({"extra_body": {"skip_clone": True}}, "extra_body: 'skip_clone' cannot be set; it is vLLM's own"),
         ({"temperature": 3.0}, "temperature must be in [0, 2], got 3.0."),
         ({"engine_args": {"max_num_seq": 8}}, "engine_args: 'max_num_seq' is no argument of vLLM"),
         ({"engine_args": {"dtype": "half"}}, "engine_args: 'dtype' has a key of its own in the teacher"),

@@ -96,17 +96,33 @@ def test_a_dead_server_is_left_out_twice_as_long_each_time_and_tried_with_one_re
 
     assert out_seconds == [5, 10, 20, 40, 60, 60]
     assert not one.is_out(now)
-    one.in_flight = 1
-    assert one.is_out(now)
+    one.take(now, turn=1)
+    assert [one.is_out(now), one.is_out(now + 59), one.is_out(now + 60)] == [True, True, False]
     one.answered(well=True)
     assert not one.is_out(now)
+
+
+def test_a_dead_server_is_tried_also_while_earlier_requests_get_no_answer() -> None:
+    one = pace()
+    one.take(0, turn=1)
+    one.failed(1, 1, dead=True)
+
+    assert [one.is_out(now) for now in (1, 5.9, 6)] == [True, True, False]
+
+
+def test_a_reset_leaves_a_server_out_for_longer_that_is_taken_to_be_dead() -> None:
+    one = pace()
+    one.failed(0, 0, dead=True)
+    one.failed(5, 5, dead=False)
+
+    assert [one.is_out(now) for now in (14.9, 15)] == [True, False]
 
 
 def taken(slots: Slots, n: int, avoid: Pace | None = None) -> str:
     """The addresses of so many slots, one after the other."""
 
     async def take() -> str:
-        return "".join([(await slots.take(avoid)).address for _ in range(n)])
+        return "".join([pace.address for _ in range(n) if (pace := await slots.take(avoid))])
 
     return asyncio.run(take())
 
@@ -134,6 +150,64 @@ def test_a_server_that_is_left_out_is_asked_where_all_are() -> None:
     assert taken(Slots([a, b]), 2) == "bb"
     b.failed(0, time.monotonic(), dead=True)
     assert taken(Slots([a, b]), 1) == "a"
+
+
+def test_an_outage_is_for_as_long_as_all_servers_are_dead_of_which_one_had_answered() -> None:
+    a, b = pace(address="a"), pace(address="b")
+    slots = Slots([a, b])
+
+    def seconds() -> list[float]:
+        return [slots.outage_seconds(now) for now in (10, 20)]
+
+    a.failed(1, 1, dead=True)
+    b.failed(2, 2, dead=True)
+    assert seconds() == [0, 0]
+    a.answered(well=False)
+    assert seconds() == [0, 0]
+    a.failed(3, 3, dead=True)
+    a.failed(8, 8, dead=True)
+    assert seconds() == [7, 17]
+    b.answered(well=True)
+    assert seconds() == [0, 0]
+
+
+def test_while_all_are_dead_that_answered_before_one_tries_and_the_others_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mixdistill.builders.pace._OUT_SECONDS", 0.1)
+
+    async def waits() -> tuple[float, bool, bool]:
+        one = pace()
+        one.answered(well=True)
+        started = time.monotonic()
+        one.failed(started, started, dead=True)
+        slots = Slots([one])
+        await slots.take()
+        seconds = time.monotonic() - started
+        other = asyncio.create_task(slots.take())
+        waited = not (await asyncio.wait([other], timeout=0.05))[0]
+        one.answered(well=True)
+        slots.give_back(one)
+        return seconds, waited, await asyncio.wait_for(other, 1) is one
+
+    seconds, waited, came = asyncio.run(waits())
+
+    assert 0.1 <= seconds < 1
+    assert (waited, came) == (True, True)
+
+
+def test_after_a_stop_nobody_gets_anything_and_nobody_waits() -> None:
+    async def taken() -> list[Pace | None]:
+        one = pace(1)
+        slots = Slots([one])
+        await slots.take()
+        waiting = [asyncio.create_task(slots.take()) for _ in range(3)]
+        await asyncio.sleep(0)
+        slots.stop()
+        slots.give_back(one)
+        return [*await asyncio.wait_for(asyncio.gather(*waiting), 1), await slots.take()]
+
+    assert asyncio.run(taken()) == [None] * 4
 
 
 def test_those_who_wait_get_their_turn_in_order_when_others_are_done_or_a_pause_ends() -> None:

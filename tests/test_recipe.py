@@ -11,6 +11,7 @@ from mixdistill.recipe import Recipe
 from mixdistill.recipe_file import copy_recipe, load_recipe, shipped_recipes
 from mixdistill.records import canonical_json
 from mixdistill.teachers import DatasetTeacher, LlamaCppTeacher, OpenAITeacher
+from mixdistill.yaml_file import dump_yaml
 
 TEXT = """\
 name: small
@@ -178,6 +179,14 @@ def test_an_unknown_key_is_named_with_its_line_and_the_near_match(
          "6: teachers.short: samples: 4 at temperature 0 are 4 copies; set a temperature"),
         ("model: m", "model: m\n    temperature: -1",
          "9: teachers.short.temperature: Input should be greater than or equal to 0"),
+        ("model: m", "model: m\n    extra_body: {top_k: 20, temperature: 1}",
+         "9: teachers.short.extra_body.temperature: cannot be set here; set 'temperature' of the teacher; null"),
+        ("model: m", "model: m\n    extra_body:\n      top_k: 20\n      n: 4",
+         "11: teachers.short.extra_body.n: cannot be set here; set 'samples' of the teacher: each is a request"),
+        ("model: m", "model: m\n    extra_body: {max_tokens: null, max_completion_tokens: 9}",
+         "9: teachers.short.extra_body.max_tokens: cannot be set here; set 'max_tokens' of the teacher"),
+        ("model: m", "model: m\n    limit_field: max_token",
+         "9: teachers.short.limit_field: Input should be 'max_tokens' or 'max_completion_tokens'"),
         ("model: m", "model: m\n    base_url: localhost:8000",
          "9: teachers.short.base_url: is not an http(s) address (a key belongs into"),
         ("long: 0.2", "long: 0.3", "11: mixes.mix: shares of mix mix sum to 1.1, not to 1"),
@@ -303,6 +312,7 @@ def test_what_stands_behind_an_alias_counts(recipe: Path) -> None:
         ("problems.0.file=q.jsonl", lambda r: r.problems[0].file.name, "q.jsonl"),
         ("problems.0={hub: a/b, split: test}", lambda r: r.problems[0].hub, "a/b"),
         ("teachers.short.temperature=1e-3", lambda r: r.teachers["short"].temperature, 0.001),
+        ("teachers.short.temperature=null", lambda r: r.teachers["short"].temperature, None),
         ("teachers.short.extra_body.chat_template_kwargs.enable_thinking=false",
          lambda r: r.teachers["short"].extra_body, {"chat_template_kwargs": {"enable_thinking": False}}),
         ("verify.timeout_seconds=1", lambda r: r.verify.timeout_seconds, 1.0),
@@ -515,6 +525,20 @@ def test_the_public_recipe_tells_nothing_of_this_machine(recipe: Path, tmp_path:
     assert set(teachers["short"]) == {"engine", "model", "style", "prompt"}
     assert (teachers["own"]["gguf"], teachers["own"]["model"]) == ("Tiny.gguf", "Tiny")
     assert loaded == load_recipe(str(recipe), settings), "the recipe itself is as it was"
+
+
+def test_null_is_still_null_in_the_recipe_of_a_run(recipe: Path, tmp_path: Path) -> None:
+    settings = ["teachers.short.temperature=null", "teachers.short.top_p=null", "teachers.short.samples=4"]
+    loaded = load_recipe(str(recipe), settings)
+    copy = tmp_path / "run" / "recipe.yaml"
+    copy.parent.mkdir()
+    copy.write_text(dump_yaml(loaded.model_dump(mode="json", exclude_defaults=True)), encoding="utf-8")
+
+    short = load_recipe(str(copy)).teachers["short"]
+
+    assert isinstance(short, OpenAITeacher)
+    assert (short.temperature, short.top_p, short.samples) == (None, None, 4)
+    assert short == loaded.teachers["short"]
 
 
 @pytest.mark.parametrize("tokenizer", ["Qwen/Qwen2.5-1.5B-Instruct", "gpt2"])
