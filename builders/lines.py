@@ -100,7 +100,7 @@ async def ask_teachers(
     """
     asking = _Asking(recipe, run, plan, judging, tally)
     asking.fill(problems)
-    ticking = asyncio.create_task(_tick(tally))
+    ticking = asyncio.create_task(asking.tick())
     threshold = gc.get_threshold()
     gc.freeze()  # the plan and the problems stay: looking through them again and again took a tenth of the time
     gc.set_threshold(50_000, *threshold[1:])
@@ -125,12 +125,6 @@ def due_requests(
     return asking.due()
 
 
-async def _tick(tally: Tally) -> None:
-    while True:
-        tally.show()
-        await asyncio.sleep(_TICK_SECONDS)
-
-
 class _Asking:
     """The lines, and what is known of every draw."""
 
@@ -143,7 +137,8 @@ class _Asking:
         self._tally = tally
         self._exclusive = asyncio.Lock()
         self._ended = asyncio.Event()
-        "Set whenever a request ends."
+        "Set whenever a request ends, and when it is stopped."
+        self._engines: list[Engine] = []
         self._lines = {
             name: Line(sampled(recipe, name), is_judged=recipe.asks_by_verdicts(name))
             for name in asked_teachers(recipe)
@@ -213,8 +208,8 @@ class _Asking:
         for line in self._lines.values():
             for problem, sample in line.drain():
                 samples = self._so_far(line, problem)[1] if sample is None else [sample]
-                keys = self._missing[line.calls.name, problem.problem_id]
-                yield from (line.calls.request(problem, number, keys[number]) for number in samples)
+                keys = self._missing.get((line.calls.name, problem.problem_id), {})  # without those that failed
+                yield from (line.calls.request(problem, n, keys[n]) for n in samples if n in keys)
 
     def _pass_on(self, line: Line, problem: Problem, statuses: Sequence[Status]) -> None:
         """Gives up what need not be drawn any more, and hands the problem on if nobody got it right."""
@@ -229,6 +224,13 @@ class _Asking:
 
     def _spare(self, line: Line, problem: Problem) -> None:
         self._tally.spare(len(self._missing.pop((line.calls.name, problem.problem_id), ())))
+
+    async def tick(self) -> None:
+        """Shows how it goes, and looks at the clock, five times a second."""
+        while True:
+            self._tally.show()
+            self._is_stopped()
+            await asyncio.sleep(_TICK_SECONDS)
 
     async def run_all(self) -> None:
         """Serves all lines, those of one engine together."""
@@ -280,6 +282,7 @@ class _Asking:
         names = [line.calls.name for line in lines]
         async with open_engine(teacher) as engine:
             self._tally.opened(names, engine)
+            self._engines.append(engine)
             served = _Served(engine, FailureWindow(self._failures, self._failed_before), asyncio.Event())
             describing = asyncio.create_task(self._describe(names, served))
             try:
@@ -288,6 +291,7 @@ class _Asking:
                     await describing
             finally:
                 describing.cancel()
+                self._engines.remove(engine)
                 self._tally.closed(names, engine)
 
     async def _describe(self, names: Sequence[str], served: "_Served") -> None:
@@ -327,20 +331,16 @@ class _Asking:
 
     async def _ask(self, line: Line, problem: Problem, sample: int, served: "_Served") -> Trace | None:
         """The trace that the teacher gives, or its error; None if a budget is reached."""
-        if self._is_stopped():
-            return None
-        name, ledger = line.calls.name, self._tally.ledger
-        while ledger.is_tight():
-            self._ended.clear()
-            await self._ended.wait()
-            if self._is_stopped():
-                return None
-        missing = self._missing[name, problem.problem_id]
+        ledger, missing = self._tally.ledger, self._missing[line.calls.name, problem.problem_id]
         request = line.calls.request(problem, sample, missing[sample])
-        ledger.start(name)
+        if not await self._has_room(request):
+            return None
+        ledger.start(request)
         completion = await served.engine.complete(request)
+        trace = request.trace(completion, cost_usd=ledger.end(request, completion))
         self._ended.set()
-        trace = request.trace(completion, cost_usd=ledger.end(name, completion))
+        if self.stopped is not None and trace.error is not None:
+            return None  # it may have failed for want of another try; the next call asks it
         self._tally.keep(trace, is_judged=line.is_judged)
         served.failures.note(request, completion)
         if trace.error is None:
@@ -348,9 +348,25 @@ class _Asking:
             served.answered.set()
         return trace
 
+    async def _has_room(self, request: Request) -> bool:
+        """Waits until the budget has room for one more request; False once it is reached."""
+        ledger = self._tally.ledger
+        while not self._is_stopped() and ledger.is_tight(request):
+            self._ended.clear()
+            ledger.waiting += 1
+            try:
+                await self._ended.wait()
+            finally:
+                ledger.waiting -= 1
+        return self.stopped is None
+
     def _is_stopped(self) -> bool:
         if self.stopped is None:
             self.stopped = self._tally.ledger.reached()
+            if self.stopped is not None:
+                self._ended.set()
+                for engine in self._engines:
+                    engine.stop()
         return self.stopped is not None
 
 

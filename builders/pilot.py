@@ -15,6 +15,7 @@ from typing import NamedTuple
 from mixdistill.builders.prices import token_cost_usd
 from mixdistill.records import Trace
 from mixdistill.teachers import Price
+from mixdistill.words import duration
 
 _HOUR_SECONDS = 3600.0
 _FEW_PROBLEMS = 10
@@ -88,6 +89,16 @@ class Estimate(NamedTuple):
     total: Forecast
     notes: tuple[str, ...]
     "What may mislead, in words."
+    ended: str | None = None
+    "The budget that ended the pilot, in words."
+
+    def ended_by(self, budget: str, n_asked: int, n_chosen: int) -> "Estimate":
+        """The same of a pilot that a budget ended, after some of the problems that were chosen for it."""
+        note = (
+            f"the budget ended the pilot, so that this is from {n_asked} of its {n_chosen} problems; those that "
+            "end first are short, and the rest may take more"
+        )
+        return self._replace(notes=(note, *self.notes), ended=budget)
 
 
 def estimate(
@@ -121,7 +132,7 @@ def estimate(
     )
 
 
-HEADS = ["teacher", "requests", "tokens", "hours", "USD"]
+HEADS = ["teacher", "requests", "tokens", "time", "USD"]
 "Of the rows that `describe` makes."
 
 
@@ -132,7 +143,9 @@ def describe(estimate: Estimate) -> list[list[str]]:
         [
             row.teacher or "total",
             "unknown" if row.n_requests is None else f"{row.n_requests:,.0f}",
-            *(_told(span) for span in (row.tokens, row.hours, row.usd)),
+            _told(row.tokens),
+            _told(row.hours, _time),
+            _told(row.usd),
         ]
         for row in rows
     ]
@@ -324,12 +337,15 @@ def _note_of_none(pilot: _Pilot) -> str:
     return f"the pilot did not need it for {n} problems and it counts nothing here; up to {share:.0%} may need it"
 
 
-def _told(span: Span | None) -> str:
+def _told(span: Span | None, figure: Callable[[float], str] | None = None) -> str:
     if span is None:
         return "unknown"
-    if span.low is None or span.high is None:
-        return _figure(span.expected)
-    return f"{_figure(span.expected)} ({_figure(span.low)} to {_figure(span.high)})"
+    expected, *bounds = [(figure or _figure)(value) for value in span if value is not None]
+    return f"{expected} ({' to '.join(bounds)})" if bounds else expected
+
+
+def _time(hours: float) -> str:
+    return duration(hours * _HOUR_SECONDS) if hours else "0"
 
 
 def _figure(value: float) -> str:

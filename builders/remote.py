@@ -30,8 +30,8 @@ def ask_on_cluster(
 ) -> str | None:
     """Asks for all that is missing; returns the budget that stopped it, in words, or None.
 
-    What is under way when a budget is reached is given up. Raises TeacherError as `generate_traces` does, and
-    what `answers_on_ray` raises.
+    What is under way when a budget is reached is finished and kept: it may be overrun by that. Raises TeacherError
+    as `generate_traces` does, and what `answers_on_ray` raises.
     """
     sent: set[str] = set()
     while True:
@@ -42,48 +42,51 @@ def ask_on_cluster(
         wave = {request.request_key: request for request in due if request.request_key not in sent}
         if not wave:
             return None
-        sent |= wave.keys()
-        stopped = _ask_wave(recipe, run, wave, FailureWindow(recipe.failures, plan.failed), tally)
-        if stopped:
+        if stopped := tally.ledger.reached():
             return stopped
+        _ask_wave(recipe, run, wave, FailureWindow(recipe.failures, plan.failed), tally, sent)
 
 
 def _ask_wave(
-    recipe: Recipe, run: Run, wave: Mapping[str, Request], failures: FailureWindow, tally: Tally
-) -> str | None:
+    recipe: Recipe, run: Run, wave: Mapping[str, Request], failures: FailureWindow, tally: Tally, sent: set[str]
+) -> None:
+    """Asks what can be asked now, one engine after the other, until a budget is reached; adds to `sent`."""
     teachers = asked_teachers(recipe)
     sharing: dict[tuple[object, ...], list[Request]] = {}
     for request in wave.values():
         sharing.setdefault(teachers[request.teacher].connection(), []).append(request)
     for requests in sharing.values():
+        if tally.ledger.reached():
+            return
         names = sorted({request.teacher for request in requests})
         for name in names:
             tally.ledger.open(name)
         try:
-            stopped = _ask_engine(recipe, run, teachers[names[0]], requests, failures, tally)
+            _ask_engine(recipe, run, teachers[names[0]], requests, failures, tally, sent)
         finally:
             for name in names:
                 tally.ledger.close(name)
-        if stopped:
-            return stopped
-    return None
 
 
 def _ask_engine(
     recipe: Recipe, run: Run, teacher: AskedTeacher, requests: Sequence[Request], failures: FailureWindow,
-    tally: Tally,
-) -> str | None:  # fmt: skip
+    tally: Tally, sent: set[str],
+) -> None:  # fmt: skip
     """Asks what one engine is asked."""
     cluster = cast(Cluster, recipe.cluster)
     by_key = {request.request_key: request for request in requests}
     jobs = ({"key": request.request_key, "request": asdict(request)} for request in requests)
     described: set[str] = set()
-    n_left = len(by_key)
-    for key, answer in answers_on_ray(jobs, partial(_opened, teacher), _replica(teacher, cluster), cluster):
+    answers = answers_on_ray(
+        jobs, partial(_opened, teacher), _replica(teacher, cluster), cluster,
+        is_over=lambda: tally.ledger.reached() is not None,
+    )  # fmt: skip
+    for key, answer in answers:
         request = by_key[key]
+        sent.add(key)
         completion = Completion(**cast("dict[str, Any]", answer["completion"]))
-        tally.ledger.start(request.teacher)
-        cost = tally.ledger.end(request.teacher, completion)
+        tally.ledger.start(request)
+        cost = tally.ledger.end(request, completion)
         tally.keep(request.trace(completion, cost_usd=cost))
         tally.show()
         failures.note(request, completion)
@@ -91,11 +94,6 @@ def _ask_engine(
         if isinstance(about, Mapping) and request.teacher not in described:
             described.add(request.teacher)
             record_engine(run, [request.teacher], about)
-        n_left -= 1
-        stopped = tally.ledger.reached()
-        if stopped and n_left:
-            return stopped
-    return None
 
 
 def _replica(teacher: AskedTeacher, cluster: Cluster) -> Replica:

@@ -70,6 +70,8 @@ class Tally:
         """Shows how it goes."""
         asked, failed, tokens = self.n_asked, self.n_failed, self._tokens.total()
         note = f"{tokens:,} tokens" + (f", {failed:,} failed" if failed else "")
+        if self.ledger.waiting:
+            note += f", {self.ledger.waiting:,} wait for room in the budget"
         self._progress(asked, self._n_expected, note, self._figures(self._asked))
 
     def close(self) -> None:

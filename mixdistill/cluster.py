@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mixdistill.errors import ClusterError, MissingExtraError, MixdistillError, TeacherError
 from mixdistill.recipe import Cluster
@@ -28,6 +28,7 @@ Opener = Callable[[], AbstractAsyncContextManager[Answerer]]
 "Opens what answers, on the node that it runs on; pickled: a function of an installed module, or a partial of one."
 
 _FATAL = "fatal"
+_LEFT = "left"
 
 
 class Replica(NamedTuple):
@@ -40,10 +41,12 @@ class Replica(NamedTuple):
 
 
 def answers_on_ray(
-    jobs: Iterable[Job], opened: Opener, replica: Replica, cluster: Cluster
-) -> Iterator[tuple[str, Answer]]:
+    jobs: Iterable[Job], opened: Opener, replica: Replica, cluster: Cluster,
+    is_over: Callable[[], bool] | None = None,
+) -> Iterator[tuple[str, Answer]]:  # fmt: skip
     """The key and the answer of each job, within a second of its end.
 
+    Once `is_over`, which is asked after each answer, no job is begun any more; those under way still come.
     Joins the cluster that this process is connected to, else that of the recipe or of RAY_ADDRESS, else starts one
     of this machine. Closing the iterator gives up what is under way. Raises TeacherError with what an answerer
     says is wrong with all jobs, ClusterError for what the cluster could not do, MissingExtraError without Ray.
@@ -53,10 +56,12 @@ def answers_on_ray(
         return
     with joined(cluster):
         seen: set[str] = set()
-        for key, answer in _stream(rows, opened, replica, cluster):
+        for key, answer in _stream(rows, opened, replica, cluster, is_over):
             if _FATAL in answer:
                 raise TeacherError(str(answer[_FATAL]))
-            if key not in seen:  # Ray gives each block once; this is what the promise rests on
+            if (
+                key not in seen and _LEFT not in answer
+            ):  # Ray gives each block once; this is what the promise rests on
                 seen.add(key)
                 yield key, answer
 
@@ -84,10 +89,12 @@ def joined(cluster: Cluster) -> Iterator[None]:
 
 
 def _stream(
-    rows: list[dict[str, str]], opened: Opener, replica: Replica, cluster: Cluster
-) -> Iterator[tuple[str, Answer]]:
+    rows: list[dict[str, str]], opened: Opener, replica: Replica, cluster: Cluster,
+    is_over: Callable[[], bool] | None,
+) -> Iterator[tuple[str, Answer]]:  # fmt: skip
     import ray.data
 
+    flag: Any = is_over and _flag()
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.enable_auto_log_stats = False
@@ -105,18 +112,44 @@ def _stream(
             max_tasks_in_flight_per_actor=2 * replica.in_flight,
         )
         answers = jobs.map_batches(
-            _copies_of(opened), batch_size=1, compute=pool, num_cpus=replica.cpus, num_gpus=replica.gpus or None,
+            _copies_of(opened, flag), batch_size=1, compute=pool,
+            num_cpus=replica.cpus, num_gpus=replica.gpus or None,
         )  # fmt: skip
         # prefetch_batches: with the default a finished row waits here for the next one
         for batch in answers.iter_batches(batch_size=None, prefetch_batches=0):
             for key, answer in zip(batch["key"], batch["answer"], strict=True):
                 yield str(key), json.loads(answer)
+                if is_over is not None and is_over():
+                    ray.get(flag.up.remote())
+
+
+class _Flag:
+    """One actor: whether it is over."""
+
+    def __init__(self) -> None:
+        self._is_up = False
+
+    def up(self) -> None:
+        self._is_up = True
+
+    def is_up(self) -> bool:
+        return self._is_up
+
+
+def _flag() -> Any:
+    """A flag on the node of this process, which the other nodes may die without."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(_Flag).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 class _Copy:
     """One actor: what answers, opened at the first job in the event loop that Ray Data runs all jobs in."""
 
     opened: Opener
+    flag: Any
 
     def __init__(self) -> None:
         self._answerer: asyncio.Task[Answerer] | None = None
@@ -128,15 +161,17 @@ class _Copy:
         answers: list[Answer] = []
         try:
             answerer = await self._answerer
-            answers += [await answerer(json.loads(job)) for job in batch["job"]]
+            for job in batch["job"]:
+                is_over = self.flag is not None and await self.flag.is_up.remote()
+                answers.append({_LEFT: True} if is_over else await answerer(json.loads(job)))
         except MixdistillError as error:  # wrong for all jobs; an exception would come out as Ray's own
             answers = [{_FATAL: str(error)} for _ in batch["job"]]
         return {"key": batch["key"], "answer": [json.dumps(answer, ensure_ascii=False) for answer in answers]}
 
 
-def _copies_of(opened: Opener) -> type[_Copy]:
+def _copies_of(opened: Opener, flag: Any) -> type[_Copy]:
     """The actor class with its opener: as an argument, it would be lost with the node that holds it."""
-    return type("Copy", (_Copy,), {"opened": staticmethod(opened)})
+    return type("Copy", (_Copy,), {"opened": staticmethod(opened), "flag": flag})
 
 
 @contextmanager

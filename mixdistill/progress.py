@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.run import Figures, TeacherFigures
+from mixdistill.words import duration
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -131,7 +132,7 @@ def line(moment: Moment) -> str:
     figures, left = moment.figures, moment.eta_seconds
     told = [f"{moment.done:,} of {moment.total:,}", *_words(moment)]
     if left is not None:
-        told.append(f"ETA {_duration(left)}")
+        told.append(f"ETA {duration(left)}")
     if figures is None:
         told.append(moment.note)
     else:
@@ -141,8 +142,8 @@ def line(moment: Moment) -> str:
 
 
 def _right(figures: Figures) -> str:
-    rates = [f"{row.teacher} {_pass_rate(row)}" for row in figures.teachers if row.judged]
-    return f"right: {', '.join([*rates[:_MAX_TEACHERS], *_more(rates)])}" if rates else ""
+    rates = [f"{row.teacher} {_right_share(row)}" for row in figures.teachers if row.judged]
+    return f"right so far: {', '.join([*rates[:_MAX_TEACHERS], *_more(rates)])}" if rates else ""
 
 
 class Panel:
@@ -228,8 +229,8 @@ def _teachers(teachers: Sequence[TeacherFigures], tokens_per_second: Mapping[str
     asked = ["asked", *(f"{row.asked:,}" for row in shown)]
     failed = ["failed", *(f"{row.failed:,}" for row in shown)]
     tokens = ["tokens/s", *(f"{tokens_per_second.get(row.teacher, 0.0):,.0f}" for row in shown)]
-    right = ["right", *(_pass_rate(row) for row in shown)]
-    judged = ["right so far", *(f"{_pass_rate(row)} judged" if row.judged else "-" for row in shown)]
+    right = ["right", *(_right_share(row) for row in shown)]
+    judged = ["right so far", *(f"{_right_share(row)} judged" if row.judged else "-" for row in shown)]
     for columns in ([asked, failed, tokens, judged], [asked, failed, tokens, right], [asked, failed, right],
                     [asked, right], [right]):  # fmt: skip
         room = width - sum(max(map(len, column)) + 2 for column in columns)
@@ -296,7 +297,7 @@ def _money(usd: float | None) -> str:
     return f"${usd:,.2f}" if usd >= 0.1 or not usd else f"${usd:.4f}"
 
 
-def _pass_rate(teacher: TeacherFigures) -> str:
+def _right_share(teacher: TeacherFigures) -> str:
     """The share of right traces among those judged so far; a dash if none is."""
     return f"{teacher.correct / teacher.judged:.0%} of {teacher.judged:,}" if teacher.judged else "-"
 
@@ -309,19 +310,6 @@ def _more(teachers: Sequence[object]) -> list[str]:
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=int(seconds)))
-
-
-def _duration(seconds: float) -> str:
-    """The two largest units of a time.
-
-    >>> [_duration(seconds) for seconds in (7.9, 153.2, 7260, 200_000)]
-    ['7s', '2m 33s', '2h 01m', '2d 07h']
-    """
-    whole = int(seconds)
-    for large, n_large, small, n_small in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
-        if whole >= n_large:
-            return f"{whole // n_large}{large} {whole % n_large // n_small:02}{small}"
-    return f"{whole}s"
 
 
 def printable(text: str) -> str:

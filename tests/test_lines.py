@@ -1,6 +1,7 @@
 """Sampling until enough is right, escalation, budgets, pilots, batches: what is asked, when, and what is not."""
 
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,16 +12,14 @@ from conftest import no_progress
 from fault_server import Asked, FaultServer, Reply, Script, in_turn, refuses, says
 from test_traces import generate, lines, problem_number, recipe_of, run_with, served_by
 
-from mixdistill.builders.budget import Ledger
 from mixdistill.builders.plan import plan_traces
 from mixdistill.builders.traces import ask_pilot, take_results, write_requests
 from mixdistill.errors import BudgetReached, RecipeError
 from mixdistill.files import write_parquet
-from mixdistill.recipe import Budget
 from mixdistill.records import Problem, Verdict, polars_schema, to_frame
 from mixdistill.run import Figures, Run
+from mixdistill.show import Asking, plan
 from mixdistill.tables import read_problems, read_traces, read_verdicts
-from mixdistill.teachers import Price
 from mixdistill.trace_files import read_index
 from mixdistill.verifiers.judge import judge_traces
 from mixdistill.verifiers.live import live_judging
@@ -309,8 +308,8 @@ def test_a_teacher_asks_beside_an_escalation_to_its_engine(server: FaultServer, 
 @pytest.mark.parametrize(
     ("budget", "told"),
     [
-        ({"tokens": 46 * 5}, "the budget of 230 tokens is reached: spent 230 tokens, "),
-        ({"usd": 34 * 5e-6}, "the budget of 0.00017 USD is reached: spent 230 tokens, "),
+        ({"tokens": 46 * 5}, "the budget of 230 tokens is reached: spent 230 tokens of prompts and responses, "),
+        ({"usd": 34 * 5e-6}, "the budget of 0.00017 USD is reached: spent 230 tokens of prompts and responses, "),
     ],
 )
 def test_a_budget_stops_new_requests_and_the_same_command_goes_on(
@@ -368,14 +367,39 @@ def test_a_budget_below_one_answer_is_spent_one_request_at_a_time(server: FaultS
     assert len(lines(run)) == 5
 
 
+def test_a_server_that_counts_no_tokens_does_not_void_the_budget(server: FaultServer, tmp_path: Path) -> None:
+    run = run_with(40, tmp_path / "run")
+    answer = {"choices": [{"message": {"content": "4" * 250}, "finish_reason": "stop"}]}
+    server.script = in_turn(Reply(json.dumps(answer).encode()))
+    recipe = recipe_of({"long": served_by(server, max_tokens=100)}, budget={"tokens": 1_500})
+
+    with pytest.raises(BudgetReached, match="reckoned by length, for the server sent no counts"):
+        generate(recipe, run)
+
+    assert 5 <= len(lines(run)) <= 15
+
+
 def test_hours_are_a_budget(server: FaultServer, run: Run) -> None:
     server.script = in_turn(says(delay_seconds=0.05))
     recipe = recipe_of({"long": served_by(server, concurrency=1)}, budget={"hours": 0.1 / 3600})
 
-    with pytest.raises(BudgetReached, match=r"^the budget of 2\.77778e-05 hours is reached"):
+    with pytest.raises(BudgetReached, match=r"^the budget of 0\.1s is reached"):
         generate(recipe, run)
 
     assert 1 <= len(lines(run)) <= 3
+
+
+def test_hours_end_requests_that_wait_for_another_try(server: FaultServer, run: Run) -> None:
+    """They are no failures: the next call asks them."""
+    server.script = in_turn(refuses(429))
+    recipe = recipe_of({"long": served_by(server)}, budget={"hours": 0.3 / 3600})
+    random.seed(0)  # of the jitter
+
+    with pytest.raises(BudgetReached, match=r"^the budget of 0\.3s is reached"):
+        generate(recipe, run)
+
+    assert max(server.times().values()) < 5  # which each has at the least
+    assert lines(run) == []
 
 
 def test_a_budget_in_usd_needs_a_price(server: FaultServer, run: Run) -> None:
@@ -387,18 +411,6 @@ def test_a_budget_in_usd_needs_a_price(server: FaultServer, run: Run) -> None:
         "teachers.long.price: {input: 0.5, output: 1.5} (USD for a million tokens)"
     )
     assert server.asked == []
-
-
-def test_hours_of_an_engine_are_paid_once() -> None:
-    now = [0.0]
-    prices = {"long": Price(hour=2.0), "short": Price(hour=2.0), "other": Price(hour=1.0)}
-    engines = {"long": "one", "short": "one", "other": "two"}
-    ledger = Ledger(Budget(), prices, engines=engines, clock=lambda: now[0])
-    for teacher in prices:
-        ledger.open(teacher)
-    now[0] = 3600.0
-
-    assert ledger.usd == pytest.approx(3.0)
 
 
 # ---- the pilot
@@ -423,6 +435,86 @@ def test_a_pilot_asks_about_some_problems_and_its_traces_are_kept(server: FaultS
     generate(recipe, run)
     assert max(server.times().values()) == 1
     assert plan_traces(recipe, run).wanted.height == 30 * 4 + 30
+
+
+def half_right(server: FaultServer, tmp_path: Path) -> Run:
+    """A run with 12 problems, of which the teacher `small` got the first six right in one draw."""
+    run = run_with(12, tmp_path / "run")
+    server.script = lambda asked, before: right(asked) if problem_number(asked) <= 6 else wrong(asked)
+    generate(recipe_of({"small": until(server, 1, 1)}), run)
+    server.asked.clear()
+    return run
+
+
+def test_a_pilot_asks_about_problems_that_are_not_right_yet(server: FaultServer, tmp_path: Path) -> None:
+    run = half_right(server, tmp_path)
+    server.script = lambda asked, before: right(asked)
+    recipe = recipe_of({"small": until(server, 1, 8)})
+
+    assert plan(recipe, run, ["generate"])[0]["what"] == "at most 42 of 96 requests (small 42)"
+    assert plan(recipe, run, ["generate"], Asking(pilot=4))[0]["what"] == (
+        "asks about 4 of 6 problems: at most 28 requests (small 28)"
+    )
+    with live_judging(recipe, run) as judging:
+        pilot = ask_pilot(recipe, run, no_progress, judging, 4)
+
+    assert [(row.teacher, row.n_requests) for row in pilot.teachers] == [("small", 2)]
+    assert len({problem_number(asked) for asked in server.asked} - {*range(1, 7)}) == 4
+    assert generate(recipe, run)["asked"] == 2
+    assert plan(recipe, run, ["generate"])[0]["what"] == "none"
+
+
+def test_a_pilot_of_an_escalation_asks_where_it_has_come_to(server: FaultServer, tmp_path: Path) -> None:
+    run = half_right(server, tmp_path)
+    teachers = {"small": until(server, 1, 1), "big": served_by(server, model="huge")}
+    recipe = recipe_of(teachers, escalate=["small", "big"])
+
+    with live_judging(recipe, run) as judging:
+        pilot = ask_pilot(recipe, run, no_progress, judging, 4)
+
+    assert [(row.teacher, row.n_requests) for row in pilot.teachers] == [("big", 2)]
+    assert Counter(asked.request.model for asked in server.asked) == {"huge": 4}
+
+
+def test_a_dry_run_judges_and_writes_nothing(server: FaultServer, tmp_path: Path) -> None:
+    run = half_right(server, tmp_path)
+    recipe = recipe_of({"small": until(server, 1, 8)})
+    for path in run.verdict_files():
+        path.unlink()
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
+
+    told = [plan(recipe, run, ["generate"], asking)[0]["what"] for asking in (
+        None, Asking(pilot=2), Asking(batch_out=tmp_path / "b.jsonl"), Asking(batch_in=tmp_path / "r.jsonl")
+    )]  # fmt: skip
+
+    assert told == [
+        "at most 84 of 96 requests (small 84)",
+        "asks about 2 of 12 problems: at most 14 requests (small 14)",
+        f"asks nobody; writes at most 12 requests (small 12) to {tmp_path / 'b.jsonl'}",
+        f"asks nobody; takes the results in {tmp_path / 'r.jsonl'}",
+    ]
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("samples", "n_budget", "n_left", "n_done"),
+    [(1, 5, 35, 5), (4, 6, 39 * 4, 1)],  # of a problem that was begun nobody knows what it will take
+)
+def test_a_budget_that_ends_a_pilot_leaves_its_estimate(
+    server: FaultServer, tmp_path: Path, samples: int, n_budget: int, n_left: int, n_done: int
+) -> None:
+    run = run_with(40, tmp_path / "run")
+    teacher = served_by(server, concurrency=1, samples=samples, temperature=0.7)
+    recipe = recipe_of({"long": teacher}, budget={"tokens": 46 * n_budget})
+
+    with live_judging(recipe, run) as judging:
+        pilot = ask_pilot(recipe, run, no_progress, judging, 10)
+
+    assert pilot.ended is not None
+    assert pilot.ended.startswith(f"the budget of {46 * n_budget} tokens is reached")
+    assert f"from {n_done} of its 10 problems" in pilot.notes[0]
+    assert pilot.total.n_requests == n_left
+    assert len(lines(run)) == n_budget
 
 
 # ---- batch files
@@ -494,6 +586,17 @@ def test_a_result_that_was_cut_by_an_older_limit_is_asked_again(
         take_results(raised, run, judging, results)
 
     assert generate(raised, run)["asked"] == 6
+
+
+def test_batches_need_no_budget_and_no_price(server: FaultServer, run: Run, tmp_path: Path) -> None:
+    recipe = recipe_of({"long": served_by(server)}, budget={"usd": 1})
+    path = tmp_path / "requests.jsonl"
+
+    with live_judging(recipe, run) as judging:
+        (written,) = write_requests(recipe, run, judging, path)
+        counts = take_results(recipe, run, judging, answered(path, Tries(dict.fromkeys(range(1, 7), "r"))))
+
+    assert (written.n_requests, counts["missing"]) == (6, 0)
 
 
 # ---- the index

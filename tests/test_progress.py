@@ -76,7 +76,7 @@ def test_a_line_tells_rate_and_what_is_left(done: int, total: int, expected: str
 def test_a_line_with_figures_tells_them() -> None:
     assert told(paced(120, 2000, figures(LONG, SHORT, cost_usd=0.12))) == (
         "generate  120 of 2,000, 12.0/s, 400 tokens/s, 64 in flight, 3 retries, 1 failed, ETA 2m 36s, $0.12, "
-        "right: long 61% of 18"
+        "right so far: long 61% of 18"
     )
 
 

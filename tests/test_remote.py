@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from conftest import no_progress
-from fault_server import FaultServer, in_turn, refuses
+from fault_server import FaultServer, in_turn, refuses, says
 from test_lines import Tries, until
 from test_traces import generate, lines, recipe_of, run_with, served_by
 
-from mixdistill.errors import TeacherError
+from mixdistill.errors import BudgetReached, TeacherError
+from mixdistill.recipe import Budget
 from mixdistill.run import Figures
 from mixdistill.tables import read_traces, read_verdicts
 from mixdistill.verifiers.judge import judge_traces
@@ -90,6 +91,34 @@ def test_until_correct_and_escalation_go_in_waves(nodes: TwoNodes, tmp_path: Pat
 
     assert found[0] == found[1]
     assert found[0][0]["asked"] == 9 + 2
+
+
+def test_a_draw_that_failed_is_asked_again_by_the_next_call(nodes: TwoNodes, tmp_path: Path) -> None:
+    run = run_with(3, tmp_path / "run")
+    with FaultServer(Tries({1: "r", 2: "fr", 3: "wr"})) as server:
+        recipe = recipe_of({"long": until(server, 1, 3)}, cluster={"replicas": [1, 1]})
+        counts = [generate(recipe, run) for _ in range(2)]
+
+    assert [(each["asked"], each["failed"]) for each in counts] == [(4, 1), (1, 0)]
+
+
+def test_a_budget_ends_no_request_that_was_begun(nodes: TwoNodes, tmp_path: Path) -> None:
+    """What was paid is kept; what was not begun is asked by the next call."""
+    run = run_with(30, tmp_path / "run")
+    with FaultServer(in_turn(says(delay_seconds=0.05))) as server:
+        recipe = recipe_of(
+            {"long": served_by(server, concurrency=2)}, budget={"tokens": 46 * 5}, cluster={"replicas": [1, 1]}
+        )
+        with pytest.raises(BudgetReached, match=r"the budget of 230 tokens is reached"):
+            generate(recipe, run)
+        n_asked = len(server.asked)
+        kept = len(lines(run))
+        generate(recipe.model_copy(update={"budget": Budget()}), run)
+        times = server.times()
+
+    assert kept == n_asked
+    assert 5 <= n_asked <= 12
+    assert sorted(times.values()) == [1] * 30
 
 
 def test_what_is_wrong_with_all_requests_is_one_clear_error(nodes: TwoNodes, tmp_path: Path) -> None:
