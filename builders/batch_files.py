@@ -92,15 +92,27 @@ def read_batch(path: Path, wanted: Container[str], left_out: Counter[str]) -> It
     Reads the file of results and that of errors of OpenAI, and of all who do as it does, and the output of
     `vllm run-batch`. Of several results for one key the last good one counts, else the last. `left_out` counts the
     lines that were not taken: `not_json`, `not_a_result`, `not_wanted`, `duplicate`. Holds one line in memory.
-    Raises RecordError if the file cannot be read.
+    Raises RecordError if the file cannot be read, or if no line is a result.
     """
     try:
         with path.open("rb") as file:
-            for key, start in _chosen_lines(file, wanted, left_out).items():
+            chosen = _chosen_lines(file, wanted, left_out)
+            if not chosen and not left_out["not_wanted"]:
+                raise _no_results(path, left_out)
+            for key, start in chosen.items():
                 file.seek(start)
                 yield key, _completion(_parse(file.readline()) or {})
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _no_results(path: Path, left_out: Counter[str]) -> RecordError:
+    counts = {"no JSON object": left_out["not_json"], "another object": left_out["not_a_result"]}
+    found = ", ".join(f"{what} in {n:,} line{'' if n == 1 else 's'}" for what, n in counts.items() if n)
+    return RecordError(
+        f"{path}: no line is the result of a batch, found {found or 'no line at all'}; give the file of results "
+        "that the provider made of the file that --batch-out wrote"
+    )
 
 
 def _refuse_to_replace(path: Path) -> None:

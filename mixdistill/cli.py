@@ -5,6 +5,8 @@ stderr. Every MixdistillError becomes one line and an exit code here, and nowher
 imported before a command needs it.
 """
 
+import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
 import click
 
 from mixdistill import __version__
-from mixdistill.errors import MixdistillError, RecipeError
+from mixdistill.errors import BudgetReached, MixdistillError, RecipeError
 from mixdistill.records import AnswerType, Leniency, Status
 
 if TYPE_CHECKING:
@@ -32,18 +34,30 @@ def main() -> NoReturn:
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        if not _as_json():
+            error.show()
+            sys.exit(error.exit_code)
+        _fail(error.format_message(), error.exit_code)
     except MixdistillError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code, plain=f"Error: {error}")
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
-        sys.exit(_EXIT_INTERRUPTED)
+        message = "Interrupted. What was finished is kept; the same command goes on from there."
+        _fail(message, _EXIT_INTERRUPTED, plain=f"\n{message}")
     except BrokenPipeError:  # the reader of a pipe went away
         sys.stderr.close()
         sys.exit(0)
     sys.exit(0)
+
+
+def _as_json() -> bool:
+    return "--json" in sys.argv[1:]  # click may not have got as far as the options
+
+
+def _fail(message: str, exit_code: int, *, plain: str = "") -> NoReturn:
+    """The last line on stderr, an event like those of progress with --json, and the end."""
+    told = {"event": "error", "message": message, "exit_code": exit_code}
+    click.echo(json.dumps(told) if _as_json() else plain, err=True)
+    sys.exit(exit_code)
 
 
 class _InOrder(click.Group):
@@ -127,12 +141,23 @@ _stage_command(
 )
 
 
+def _count(text: str) -> int:
+    """A whole number above 0, also as 2e6 or 2_000_000."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not number >= 1 or not number.is_integer():
+        raise click.BadParameter(f"{text!r} is no whole number above 0, such as 2000000, 2_000_000 or 2e6.")
+    return int(number)
+
+
 def _budget(command: F) -> F:
     """The options that limit what a call may spend; they stand in the recipe's `budget` as well."""
     for option in (
         click.option("--budget-hours", type=click.FloatRange(min=0, min_open=True), metavar="HOURS",
                      help="Stop asking after so many hours."),
-        click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N",
+        click.option("--budget-tokens", type=_count, metavar="N",
                      help="Stop asking after so many tokens of prompts, reasoning and responses."),
         click.option("--budget-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
                      help="Stop asking after so many US dollars."),
@@ -174,7 +199,7 @@ def generate(
       mixdistill generate quickstart --batch-out requests.jsonl
     """
     from mixdistill import street
-    from mixdistill.show import result
+    from mixdistill.show import Asking, result
     from mixdistill.terminal import (
         Reporter,
         print_batches,
@@ -185,16 +210,19 @@ def generate(
         print_result,
     )
 
-    if sum(chosen is not None for chosen in (pilot, batch_out, batch_in)) > 1:
+    asking = Asking(pilot, batch_out, batch_in)
+    if sum(chosen is not None for chosen in asking) > 1:
         raise click.UsageError("--pilot, --batch-out and --batch-in are three ways of asking; choose one")
     budget = _budget_settings(budget_usd, budget_tokens, budget_hours)
     opened, run = _open(recipe, folder, (*settings, *budget), limit)
     if dry_run:
-        print_plan(opened, run, ["generate"], as_json=as_json)
+        print_plan(opened, run, ["generate"], as_json=as_json, asking=asking)
     elif pilot is not None:
         with Reporter(as_json=as_json) as reporter:
             estimate = street.ask_pilot(opened, run, reporter("generate"), pilot)
         print_estimate(estimate, as_json=as_json)
+        if estimate.ended is not None:
+            raise BudgetReached(estimate.ended)
     elif batch_out is not None:
         print_batches(street.write_requests(opened, run, batch_out), as_json=as_json)
     elif batch_in is not None:

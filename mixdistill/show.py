@@ -3,7 +3,9 @@
 In: a run folder. Out: plain values that the command line prints. Changes nothing and calls nobody.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.errors import MixdistillError
@@ -177,7 +179,18 @@ def traces_of(run: Run, problem_id: str) -> list[dict[str, object]]:
     ]
 
 
-def plan(recipe: Recipe, run: Run, stages: list[str]) -> list[dict[str, str]]:
+class Asking(NamedTuple):
+    """How `generate` is to ask, where it is not just for all that is missing; at most one of these."""
+
+    pilot: int | None = None
+    "Problems that a pilot is to ask about."
+    batch_out: Path | None = None
+    "Where the requests are to be written."
+    batch_in: Path | None = None
+    "Whence results are to be taken."
+
+
+def plan(recipe: Recipe, run: Run, stages: list[str], asking: Asking | None = None) -> list[dict[str, str]]:
     """For each stage whether it is finished or to do, and what that means where it costs something."""
     rows = []
     changed = False
@@ -186,16 +199,16 @@ def plan(recipe: Recipe, run: Run, stages: list[str]) -> list[dict[str, str]]:
         if record is not None and record.complete:
             told, what = ("to do if its input changes" if changed else "finished"), ""
         else:
-            told, what = "to do", _what_it_costs(name, recipe, run)
+            told, what = "to do", _what_it_costs(name, recipe, run, asking or Asking())
             changed = True
         rows.append({"stage": name, "state": told, "what": what})
     return rows
 
 
-def _what_it_costs(stage: str, recipe: Recipe, run: Run) -> str:
+def _what_it_costs(stage: str, recipe: Recipe, run: Run, asking: Asking) -> str:
     """What a stage asks of models, in words."""
     if stage == "generate":
-        return _requests_to_ask(recipe, run)
+        return _what_is_asked(recipe, run, asking)
     return _answers_to_ask(recipe.verify.judge, recipe, run) if stage == "verify" and recipe.verify.judge else ""
 
 
@@ -215,22 +228,50 @@ def _answers_to_ask(judge: Judge, recipe: Recipe, run: Run) -> str:
     return f"{told}, and {more}" if more else told
 
 
-def _requests_to_ask(recipe: Recipe, run: Run) -> str:
+def _what_is_asked(recipe: Recipe, run: Run, asking: Asking) -> str:
+    from mixdistill.builders.engines import asked_teachers
     from mixdistill.builders.plan import plan_traces
+    from mixdistill.builders.traces import may_be_asked, requests_due
+    from mixdistill.verifiers.live import kept_judging
 
+    if asking.batch_in is not None:
+        return f"asks nobody; takes the results in {asking.batch_in}"
     if not run.problems.exists():
         return "known once 'problems' has run"
-    asked = plan_traces(recipe, run)
-    missing = asked.wanted.filter(asked.wanted["request_key"].is_in(list(asked.missing)))
-    by_teacher = ", ".join(
-        f"{teacher} {n:,}" for teacher, n in sorted(missing["teacher"].value_counts().iter_rows())
+    planned = plan_traces(recipe, run)
+    with kept_judging(recipe, run) as judging:
+        if asking.batch_out is not None:
+            due = Counter(request.teacher for request in requests_due(recipe, run, planned, judging))
+            return f"asks nobody; writes {_requests(recipe, due)} to {asking.batch_out}"
+        missing = may_be_asked(recipe, run, planned, judging)
+    if asking.pilot is not None:
+        return _pilot_asks(recipe, missing, asking.pilot)
+    stored = planned.wanted.filter(
+        planned.wanted["request_key"].is_in(list(planned.missing))
+        & ~planned.wanted["teacher"].is_in(list(asked_teachers(recipe)))
     )
+    by_teacher = Counter([*stored["teacher"], *missing["teacher"]])
+    return _requests(recipe, by_teacher, of=planned.wanted.height)
+
+
+def _pilot_asks(recipe: Recipe, missing: "polars.DataFrame", n_problems: int) -> str:
+    import polars as pl
+
+    from mixdistill.builders.traces import pilot_problems
+
+    chosen = pilot_problems(recipe, missing, n_problems)
+    asked = missing.filter(pl.col("problem_id").is_in(list(chosen)))
+    told = _requests(recipe, Counter(asked["teacher"]))
+    return f"asks about {len(chosen):,} of {missing['problem_id'].n_unique():,} problems: {told}"
+
+
+def _requests(recipe: Recipe, by_teacher: Counter[str], *, of: int | None = None) -> str:
+    if not by_teacher:
+        return "none" if of is not None else "no requests"
     at_most = "at most " if any(map(recipe.asks_by_verdicts, recipe.teachers)) else ""
-    return (
-        f"{at_most}{missing.height:,} of {asked.wanted.height:,} requests ({by_teacher})"
-        if missing.height
-        else "none"
-    )
+    total = f"{by_teacher.total():,}" + (f" of {of:,}" if of is not None else "")
+    told = ", ".join(f"{teacher} {n:,}" for teacher, n in sorted(by_teacher.items()))
+    return f"{at_most}{total} requests ({told})"
 
 
 def _text(row: dict[str, object]) -> str:

@@ -40,6 +40,8 @@ class Stage:
     "Does it; returns counts. A count `failed` above 0 means that running again may mend something."
     about: Callable[[Run], dict[str, object]] = lambda run: {}
     "What else the manifest says of it."
+    shape: int = 1
+    "Raised when what it writes changes its shape: what an older version wrote is then made anew."
 
 
 def run_stage(stage: Stage, recipe: Recipe, run: Run, progress: Progress) -> StageRecord:
@@ -84,7 +86,8 @@ def prepare_publish(recipe: Recipe, run: Run) -> None:
 
 
 def _settings(stage: Stage, recipe: Recipe, run: Run) -> object:
-    return [mixdistill.__version__, recipe.name, recipe.seed, stage.settings(recipe, run)]
+    shape = [stage.shape] if stage.shape > 1 else []  # without it, as runs have it that are older than shapes
+    return [mixdistill.__version__, recipe.name, recipe.seed, stage.settings(recipe, run), *shape]
 
 
 def walk(
@@ -283,6 +286,7 @@ STAGES: dict[str, Stage] = {
             ],
             writes=lambda recipe, run: [run.stats, run.difficulty, *_plot_files(run)],
             work=_stats,
+            shape=2,
         ),
         Stage(
             "mix",

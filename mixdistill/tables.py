@@ -7,6 +7,7 @@ the stage to run.
 
 from typing import TYPE_CHECKING, TypedDict, cast
 
+from mixdistill.errors import StorageError
 from mixdistill.files import read_json, read_parquet
 from mixdistill.records import Opinion, Problem, Trace, polars_schema
 from mixdistill.run import Run
@@ -110,8 +111,11 @@ def read_opinions(run: Run) -> "polars.DataFrame":
 
 
 def read_stats(run: Run) -> Stats:
-    """The run's stats.json. Raises StorageError if it is not there yet."""
-    return cast(Stats, read_json(run.stats, "stats"))
+    """The run's stats.json. Raises StorageError if it is not there yet, or an older version wrote it."""
+    stats = cast(Stats, read_json(run.stats, "stats"))
+    if any(TeacherStats.__required_keys__ - set(teacher) for teacher in stats["teachers"]):
+        raise StorageError(f"{run.stats}: of an older version; run 'mixdistill stats' to make it anew")
+    return stats
 
 
 def read_mix(run: Run, name: str) -> MixNumbers:

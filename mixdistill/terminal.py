@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mixdistill.builders.batch_files import BatchFile
     from mixdistill.builders.pilot import Estimate
     from mixdistill.recipe import Recipe
-    from mixdistill.show import VerdictCounts
+    from mixdistill.show import Asking, VerdictCounts
     from mixdistill.tables import TeacherStats
 
 _FIRST_LINE_SECONDS = 2.0
@@ -262,7 +262,7 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
     if as_json:
         print_json(_plain_values(estimate))
         return
-    heads = ["teacher", "requests", "tokens (95%)", "hours (95%)", "USD (95%)"]
+    heads = ["teacher", "requests", "tokens (95%)", "time (95%)", "USD (95%)"]
     print_table(heads, describe(estimate), title="What the rest will take")
     for note in estimate.notes:
         print(f"Note: {printable(note)}")
@@ -354,12 +354,14 @@ def _first_line(text: str) -> str:
     return line if len(line) <= _LINE_CHARS else f"{line[: _LINE_CHARS - 3]}..."
 
 
-def print_plan(recipe: "Recipe", run: Run, stages: Sequence[str], *, as_json: bool) -> None:
+def print_plan(
+    recipe: "Recipe", run: Run, stages: Sequence[str], *, as_json: bool, asking: "Asking | None" = None
+) -> None:  # fmt: skip
     """For each stage whether it is finished or to do, and what it would ask or send."""
     from mixdistill import show
     from mixdistill.street import is_published
 
-    plan = show.plan(recipe, run, list(stages))
+    plan = show.plan(recipe, run, list(stages), asking)
     if len(stages) > 1 and recipe.publish is not None:
         done = is_published(recipe, run) and all(row["state"] == "finished" for row in plan)
         what = f"to {recipe.publish.repo}" + ("" if done else "; asks first")

@@ -220,6 +220,25 @@ def test_a_mark_at_the_beginning_and_windows_newlines_do_no_harm(tmp_path: Path)
     assert list(read_batch(path, {"r-1"}, Counter())) == [("r-1", GOOD)]
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("", "no line at all"),
+        ("id,answer\n1,2\n", "no JSON object in 2 lines"),
+        ('{"custom_id": "r-1", "body": {}}\n[]\n', "no JSON object in 1 line, another object in 1 line"),
+    ],
+    ids=["empty", "a table", "the requests"],
+)
+def test_a_file_without_a_result_is_told(tmp_path: Path, content: str, found: str) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text(content, encoding="utf-8")
+
+    with pytest.raises(RecordError) as raised:
+        list(read_batch(path, {"r-1"}, Counter()))
+
+    assert str(raised.value).startswith(f"{path}: no line is the result of a batch, found {found}; give ")
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"none.jsonl: cannot be read: No such file"):
         list(read_batch(tmp_path / "none.jsonl", set(), Counter()))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL_RECIPE, no_progress
+from fault_server import FaultServer, in_turn, says
 from loopback_hub import LoopbackHub, hub_environment
 
 from mixdistill.recipe import Recipe
@@ -125,6 +126,68 @@ def test_wrong_use_exits_2_and_names_the_place(
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "runs" / "small" / "problems.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "told"),
+    [
+        (["run", "no-such", "--json"], 2, "no-such: no such file"),
+        (["generate", "RECIPE", "--json", "--pilot", "1"], 2, "Invalid value for '--pilot'"),
+        (["stats", "RECIPE", "--json", "--nonsense"], 2, "No such option"),
+        (["stats", "RECIPE", "--json"], 1, "not there yet; run 'mixdistill"),
+    ],
+)
+def test_with_json_what_goes_wrong_is_an_event(
+    small_recipe: Path, tmp_path: Path, arguments: list[str], exit_code: int, told: str
+) -> None:
+    done = mixdistill(*(small_recipe if word == "RECIPE" else word for word in arguments), cwd=tmp_path)
+
+    (error,) = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (done.returncode, error["event"], error["exit_code"]) == (exit_code, "error", exit_code)
+    assert told in error["message"]
+
+
+@pytest.mark.parametrize("count", ["2000000", "2_000_000", "2e6"])
+def test_tokens_of_a_budget_may_be_written_short(small_recipe: Path, tmp_path: Path, count: str) -> None:
+    done = mixdistill("generate", small_recipe, "--dry-run", "--budget-tokens", count, cwd=tmp_path)
+
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("count", ["2M", "0", "1.5", "-3", "nan", "inf"])
+def test_other_tokens_of_a_budget_are_wrong_use(small_recipe: Path, tmp_path: Path, count: str) -> None:
+    done = mixdistill("generate", small_recipe, f"--budget-tokens={count}", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert f"'--budget-tokens': '{count}' is no whole number above 0, such as 2000000" in done.stderr
+
+
+def test_a_pilot_that_a_budget_ends_prints_its_estimate_and_exits_3(small_recipe: Path, tmp_path: Path) -> None:
+    with FaultServer(in_turn(says())) as server:
+        teacher = f"far: {{engine: openai, base_url: '{server.base_url}', model: m, style: short, concurrency: 1}}"
+        small_recipe.write_text(SMALL_RECIPE.replace("mixes:", f"  {teacher}\nmixes:"), encoding="utf-8")
+        mixdistill("problems", small_recipe, cwd=tmp_path)
+        done = mixdistill(
+            "generate", small_recipe, "--pilot", "9", "--budget-tokens", "230", "--json", cwd=tmp_path
+        )
+
+    estimate = json.loads(done.stdout)
+    error = json.loads(last_line(done.stderr))
+    assert (done.returncode, error["event"], error["exit_code"]) == (3, "error", 3)
+    assert (error["message"], estimate["total"]["n_requests"]) == (estimate["ended"], 25)
+
+
+def test_a_dry_run_of_a_pilot_and_of_batches_says_what_they_do(small_recipe: Path, tmp_path: Path) -> None:
+    mixdistill("problems", small_recipe, cwd=tmp_path)
+
+    told = [
+        json.loads(mixdistill("generate", small_recipe, "--json", "--dry-run", *way, cwd=tmp_path).stdout)["plan"]
+        for way in (["--pilot", "5"], ["--batch-out", "out.jsonl"])
+    ]
+
+    assert [row["what"] for (row,) in told] == [
+        "asks about 0 of 0 problems: no requests", "asks nobody; writes no requests to out.jsonl"
+    ]  # fmt: skip
 
 
 def test_an_unknown_recipe_names_the_shipped_ones(tmp_path: Path) -> None:

@@ -192,12 +192,35 @@ def test_rows_of_a_table() -> None:
     rows = describe(estimate(outcomes, {"a": 20_000, "b": 50}, {"a": 8, "b": 8}, {"a": PRICE, "b": None}))
 
     assert [dict(zip(HEADS, row, strict=True)) for row in rows] == [
-        {"teacher": "a", "requests": "20,000", "tokens": "20M (20M to 20M)", "hours": "25 (25 to 25)",
+        {"teacher": "a", "requests": "20,000", "tokens": "20M (20M to 20M)", "time": "1d 01h (1d 01h to 1d 01h)",
          "USD": "182 (182 to 182)"},
-        {"teacher": "b", "requests": "50", "tokens": rows[1][2], "hours": "unknown", "USD": "unknown"},
-        {"teacher": "total", "requests": "20,050", "tokens": rows[2][2], "hours": "unknown", "USD": "unknown"},
+        {"teacher": "b", "requests": "50", "tokens": rows[1][2], "time": "unknown", "USD": "unknown"},
+        {"teacher": "total", "requests": "20,050", "tokens": rows[2][2], "time": "unknown", "USD": "unknown"},
     ]  # fmt: skip
     assert rows[1][2] == "48,750 (41,085 to 57,845)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.36, "0.4s (0.4s to 0.4s)"), (3.6, "3s (3s to 3s)"), (360.0, "6m 00s (6m 00s to 6m 00s)"),
+     (None, "unknown"), (0.0, "0 (0 to 0)")],
+)  # fmt: skip
+def test_a_time_is_told_in_its_own_units(seconds: float | None, told: str) -> None:
+    outcomes = [outcome(problem, seconds=seconds) for problem in range(20)]
+
+    (row,) = describe(of(outcomes, 5, concurrency=8))
+
+    assert row[HEADS.index("time")] == told
+
+
+def test_a_pilot_that_a_budget_ended_says_so() -> None:
+    told = of(ALIKE).ended_by("the budget of 5 USD is reached", 20, 50)
+
+    assert told.notes[0] == (
+        "the budget ended the pilot, so that this is from 20 of its 50 problems; those that end first are short, "
+        "and the rest may take more"
+    )
+    assert (told.ended, told.total) == ("the budget of 5 USD is reached", of(ALIKE).total)
 
 
 def test_an_outcome_is_told_by_a_trace() -> None:

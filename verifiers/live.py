@@ -2,7 +2,7 @@
 
 In: traces as they come. Out: statuses, and a line for each verdict in `verdicts/`, which the stage `verify` takes
 over, so that nothing is judged twice. Sampling until enough is right waits for it; of other traces it judges as
-many as cost next to nothing, to show a pass rate.
+many as cost next to nothing, to show how many are right so far.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ from mixdistill.verifiers.verify import Case, Judgement, opened_judge
 if TYPE_CHECKING:
     import polars
 
-# Traces that nobody waits for are judged no oftener than this: a pass rate is shown, and costs next to nothing.
+# Traces that nobody waits for are judged no oftener than this: the share of right ones shows, and costs next to
+# nothing.
 _OFFER_SECONDS = 0.2
 _OFFERS_UNDER_WAY = 4
 
@@ -35,6 +36,13 @@ def live_judging(recipe: Recipe, run: Run) -> "Iterator[LiveJudging]":
     """What judges the traces of a run; its processes start with the first trace and end with the block."""
     with ExitStack() as opened:
         yield LiveJudging(recipe, run, opened)
+
+
+@contextmanager
+def kept_judging(recipe: Recipe, run: Run) -> "Iterator[LiveJudging]":
+    """What was judged before, for a dry run: a stored trace that was not counts as wrong, and more is needed."""
+    with ExitStack() as opened:
+        yield _Kept(recipe, run, opened)
 
 
 class LiveJudging:
@@ -54,6 +62,8 @@ class LiveJudging:
         self._n_correct: Counter[str] = Counter()
         self._offered: set[asyncio.Task[Status]] = set()
         self._next_offer = 0.0
+        self._fault: BaseException | None = None
+        "The first error of what was offered: nobody waited for it, so the next call raises it."
 
     def known(self) -> Mapping[tuple[str, str], Status]:
         """What was said before and still holds, by trace and problem (another reference makes another problem)."""
@@ -71,25 +81,36 @@ class LiveJudging:
         }
 
     async def judge(self, trace: Trace) -> Status:
-        """Judges a trace now, beside the event loop."""
+        """Judges a trace now, beside the event loop. Raises StorageError if the disk refuses, also of an offer."""
+        self._raise_fault()
         threads, judge = self._started()
         case = self._case(trace.problem_id, trace.response, trace.finish_reason)
         judgement = await asyncio.get_running_loop().run_in_executor(threads, judge, case)
         return self._count(trace.teacher, trace.trace_id, trace.problem_id, judgement)
 
     def offer(self, trace: Trace) -> None:
-        """Judges a trace if there is time for it; nobody waits for that."""
+        """Judges a trace if there is time for it; nobody waits for that. Raises what an earlier one ended with."""
+        self._raise_fault()
         now = time.monotonic()
         if now < self._next_offer or len(self._offered) >= _OFFERS_UNDER_WAY:
             return
         self._next_offer = now + _OFFER_SECONDS
         task = asyncio.get_running_loop().create_task(self.judge(trace))
         self._offered.add(task)
-        task.add_done_callback(self._offered.discard)
+        task.add_done_callback(self._offer_ended)
 
     def judged(self, teacher: str) -> tuple[int, int]:
         """How many traces of a teacher were judged in this call, and how many of them are right."""
         return self._n_judged[teacher], self._n_correct[teacher]
+
+    def _offer_ended(self, task: asyncio.Task[Status]) -> None:
+        self._offered.discard(task)
+        if not task.cancelled():
+            self._fault = self._fault or task.exception()  # an exception that nobody takes is printed
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
 
     def _started(self) -> tuple[ThreadPoolExecutor, Callable[[Case], Judgement]]:
         if self._start is None:
@@ -113,3 +134,8 @@ class LiveJudging:
         verdict = {"trace_id": trace_id, "problem_id": problem_id, "verifier": self._verifier}
         self._writer.write({**verdict, **judgement._asdict()})
         return judgement.status
+
+
+class _Kept(LiveJudging):
+    def judge_stored(self, traces: "polars.DataFrame") -> Mapping[tuple[str, str], Status]:
+        return dict.fromkeys(traces.select("trace_id", "problem_id").iter_rows(), "incorrect")
