@@ -70,8 +70,6 @@ class Tally:
         """Shows how it goes."""
         asked, failed, tokens = self.n_asked, self.n_failed, self._tokens.total()
         note = f"{tokens:,} tokens" + (f", {failed:,} failed" if failed else "")
-        if self.ledger.waiting:
-            note += f", {self.ledger.waiting:,} wait for room in the budget"
         self._progress(asked, self._n_expected, note, self._figures(self._asked))
 
     def close(self) -> None:
@@ -102,4 +100,5 @@ class Tally:
             tokens=self._tokens.total(),
             cost_usd=self.ledger.usd,
             teachers=rows,
+            waiting=self.ledger.waiting,
         )

@@ -260,6 +260,7 @@ def event(moment: Moment) -> dict[str, object]:
         "eta_seconds": None if eta is None else round(eta, 1),
         "tokens_per_second": round(moment.tokens_per_second, 1) if figures else None,
         "in_flight": figures.in_flight if figures else None,
+        "waiting": figures.waiting if figures else None,
         "retries": figures.retries if figures else None,
         "tokens": figures.tokens if figures else None,
         "cost_usd": None if usd is None else round(usd, 6),
@@ -281,6 +282,7 @@ def _words(moment: Moment) -> list[str]:
         rate,
         *([f"{moment.tokens_per_second:,.0f} tokens/s"] if figures.tokens else []),
         f"{figures.in_flight:,} in flight",
+        *([f"{figures.waiting:,} wait for room in the budget"] if figures.waiting else []),
         *([f"{figures.retries:,} {'retry' if figures.retries == 1 else 'retries'}"] if figures.retries else []),
         *([f"{failed:,} failed"] if failed else []),
     ]

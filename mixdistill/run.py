@@ -45,6 +45,8 @@ class Figures(NamedTuple):
     cost_usd: float | None
     "None where no price is known."
     teachers: tuple[TeacherFigures, ...]
+    waiting: int = 0
+    "Requests that wait until the budget has room for them."
 
 
 class Progress(Protocol):

@@ -80,6 +80,12 @@ def test_a_line_with_figures_tells_them() -> None:
     )
 
 
+def test_a_line_says_why_few_are_in_flight() -> None:
+    waits = figures(LONG)._replace(in_flight=2, waiting=62)
+
+    assert ", 2 in flight, 62 wait for room in the budget, 3 retries" in told(paced(120, 2000, waits))
+
+
 def test_a_line_has_no_control_characters() -> None:
     text = told(paced(1, 2, note="model\x1b[2J\r\nof \u202e mine"))
 
@@ -176,8 +182,8 @@ def test_an_event_has_the_same_keys_whatever_is_known() -> None:
     assert list(event(bare)) == list(event(full))
     assert event(full) == {
         "event": "progress", "stage": "generate", "done": 120, "total": 2000, "seconds": 10.0, "rate": 12.0,
-        "eta_seconds": 156.7, "tokens_per_second": 300.0, "in_flight": 64, "retries": 3, "tokens": 3000,
-        "cost_usd": None,
+        "eta_seconds": 156.7, "tokens_per_second": 300.0, "in_flight": 64, "waiting": 0, "retries": 3,
+        "tokens": 3000, "cost_usd": None,
         "teachers": {"long": {"asked": 60, "failed": 0, "tokens": 3000, "judged": 18, "correct": 11}},
     }  # fmt: skip
     assert (event(bare)["eta_seconds"], event(bare)["in_flight"], event(bare)["teachers"]) == (None, None, {})
