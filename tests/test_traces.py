@@ -744,7 +744,8 @@ def test_ctrl_c_keeps_what_was_finished_and_says_so(server: FaultServer, started
     out_again, _ = again.communicate(timeout=60)
 
     assert (process.returncode, out) == (130, "")
-    assert told.endswith("\nInterrupted. What was finished is kept; the same command goes on from there.\n")
+    interrupted = "Interrupted. What was finished is kept; the same command goes on from there."
+    assert json.loads(told.splitlines()[-1]) == {"event": "error", "message": interrupted, "exit_code": 130}
     assert len(kept) == 10
     assert (again.returncode, json.loads(out_again)["stages"]["generate"]["counts"]) == (
         0, {"traces": 120, "asked": 110, "failed": 0, "cut": 0}
