@@ -291,7 +291,7 @@ def _notes(lanes: Sequence[Sequence[_Pilot]]) -> list[str]:
         if 0 < n_pilot < at_once:
             names = " and ".join(repr(pilot.teacher) for pilot in lane)
             notes.append(
-                f"hours are optimistic: the pilot put {n_pilot} requests to {names}, and {at_once:.0f} will be "
+                f"times are optimistic: the pilot put {n_pilot} requests to {names}, and {at_once:.0f} will be "
                 f"under way at once; if that is no quicker, they are {at_once / n_pilot:.1f} times as many"
             )
     n_problems = len(set[str]().union(*(pilot.problems for lane in lanes for pilot in lane)))
@@ -318,7 +318,7 @@ def _notes_of(pilot: _Pilot) -> list[str]:
     if len(tokens) < len(good):
         notes.append(f"{len(good) - len(tokens)} of {len(good)} traces came without a count of tokens")
     if all(one.latency_seconds is None for one in outcomes):
-        notes.append("no request came with the time that it took, so that hours are not known")
+        notes.append("no request came with the time that it took, so that times are not known")
     if n_cut := sum(one.cut for one in good):
         notes.append(f"{n_cut} of {len(good)} traces were cut at max_tokens; a higher limit costs more than this")
     if len(tokens) >= _FEW_PROBLEMS and max(tokens) > _LONE_SHARE * sum(tokens):
@@ -345,7 +345,7 @@ def _told(span: Span | None, figure: Callable[[float], str] | None = None) -> st
 
 
 def _time(hours: float) -> str:
-    return duration(hours * _HOUR_SECONDS) if hours else "0"
+    return duration(hours * _HOUR_SECONDS)
 
 
 def _figure(value: float) -> str:

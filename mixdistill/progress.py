@@ -4,13 +4,12 @@ In: what a stage tells its `Progress` callback, many times a second. Out: values
 Rates are over the last half minute rather than since the start, so that a stall shows.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.run import Figures, TeacherFigures
-from mixdistill.words import duration
+from mixdistill.words import duration, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -25,8 +24,6 @@ _MARK_SECONDS = 1.0
 _MAX_TEACHERS = 8
 _BAR_CHARS = 24
 _NAME_CHARS = 10
-# Control characters but tab and newline, and those that turn the direction of writing.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Moment(NamedTuple):
@@ -312,12 +309,3 @@ def _more(teachers: Sequence[object]) -> list[str]:
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=int(seconds)))
-
-
-def printable(text: str) -> str:
-    """The text without characters that a terminal obeys instead of printing; a mark stands in their place.
-
-    >>> printable("a" + chr(27) + "[2Jb")
-    'a\N{REPLACEMENT CHARACTER}[2Jb'
-    """
-    return _OBEYED.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, get_args
 
-from mixdistill.progress import Moment, Pace, Panel, event, line, printable
+from mixdistill.progress import Moment, Pace, Panel, event, line
 from mixdistill.records import Status
 from mixdistill.run import Figures, Progress, Run, StageRecord
+from mixdistill.words import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -1,6 +1,10 @@
-"""Numbers in words, as all commands print them."""
+"""Numbers and texts as all commands print them."""
+
+import re
 
 _UNITS = (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1))
+# Control characters but tab and newline, and those that turn the direction of writing.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def duration(seconds: float) -> str:
@@ -14,3 +18,12 @@ def duration(seconds: float) -> str:
         if whole >= n_large:
             return f"{whole // n_large}{large} {whole % n_large // n_small:02}{small}"
     return f"{seconds:.1f}s" if 0 < seconds < 1 else f"{whole}s"
+
+
+def printable(text: str) -> str:
+    """The text without characters that a terminal obeys instead of printing; a mark stands in their place.
+
+    >>> printable("a" + chr(27) + "[2Jb")
+    'a\N{REPLACEMENT CHARACTER}[2Jb'
+    """
+    return _OBEYED.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -142,7 +142,7 @@ def test_hard_problems_are_long_for_all_teachers() -> None:
         ),
         pytest.param(
             [outcome(i, seconds=None) for i in range(20)], 1, PRICE,
-            "teacher 'a': no request came with the time that it took, so that hours are not known", id="no time",
+            "teacher 'a': no request came with the time that it took, so that times are not known", id="no time",
         ),
         pytest.param(
             [*ALIKE, outcome(20, cut=True)], 1, PRICE,
@@ -154,7 +154,7 @@ def test_hard_problems_are_long_for_all_teachers() -> None:
         ),
         pytest.param(
             ALIKE, 64, PRICE,
-            "hours are optimistic: the pilot put 20 requests to 'a', and 64 will be under way at once; "
+            "times are optimistic: the pilot put 20 requests to 'a', and 64 will be under way at once; "
             "if that is no quicker, they are 3.2 times as many", id="small pilot",
         ),
         pytest.param(
@@ -203,7 +203,7 @@ def test_rows_of_a_table() -> None:
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [(0.36, "0.4s (0.4s to 0.4s)"), (3.6, "3s (3s to 3s)"), (360.0, "6m 00s (6m 00s to 6m 00s)"),
-     (None, "unknown"), (0.0, "0 (0 to 0)")],
+     (None, "unknown"), (0.0, "0s (0s to 0s)")],
 )  # fmt: skip
 def test_a_time_is_told_in_its_own_units(seconds: float | None, told: str) -> None:
     outcomes = [outcome(problem, seconds=seconds) for problem in range(20)]
