@@ -23,10 +23,13 @@ AnswerType = Literal["math", "number", "choice", "text", "reasoning_gym", "code"
 Leniency = Literal["strict", "default", "lenient"]
 Status = Literal["correct", "incorrect", "no_answer", "truncated", "unparsable", "timeout", "unscored"]
 JudgeStatus = Literal["equivalent", "different", "unsure", "unscored"]
+Trainer = Literal["trl", "llamafactory", "axolotl"]
 SuspectKind = Literal["teachers_agree", "unreadable", "solution_disagrees"]
 DropReason = Literal[
-    "unreadable_row", "wrong_type", "empty_problem", "no_reference", "duplicate", "conflicting_reference"
-]
+    "unreadable_row", "wrong_type", "empty_problem", "no_reference", "duplicate", "conflicting_reference",
+    "contaminated", "near_duplicate",
+]  # fmt: skip
+HitKind = Literal["exact", "ngram", "renumbered", "fuzzy", "minhash"]
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -81,6 +84,30 @@ class DroppedProblem:
     "Id of the problem, where the row had one to give."
     row: str
     "The row as JSON text, at most 10,000 characters."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkHit:
+    """A problem that was dropped because it stands in a benchmark, and the evidence: one row a pair."""
+
+    problem_id: str
+    "Id of the dropped problem."
+    place: str
+    "File and line, or dataset and row, that it came from."
+    problem: str
+    "Its text."
+    benchmark: str
+    "Name of the benchmark."
+    item: str
+    "Id of the benchmark's problem, or its row number there."
+    item_problem: str
+    "Text of the benchmark's problem."
+    kind: HitKind
+    "The test that found it, the surest one."
+    score: float
+    "From 0 to 1: share of the shorter text that is covered (ngram), likeness (fuzzy), Jaccard (minhash), else 1."
+    shared: str
+    "Words and signs that both have, in order; at most 500 characters."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +182,8 @@ class Verdict:
     "What a model says about an answer that the verifier could not decide; None: not asked. Counts nowhere."
     judge_reason: str | None = None
     "Which model said it, and in which words if they were none of those it was to use."
+    repetition: float | None = None
+    "Share of the text that stands in repeated stretches, from 0 to 1: a trace that loops has much of it."
     seconds: float
     "Time that judging took."
 
@@ -218,7 +247,7 @@ class MixRow:
     style: Style
     size: Size | None = None
     completion_tokens: int | None = None
-    "By the teacher's own count."
+    "By the tokenizer that stats.tokenizer names, else by the teacher's own count."
     completion_chars: int
     source: str
     license: str | None = None

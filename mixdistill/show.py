@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.errors import MixdistillError
 from mixdistill.files import read_parquet
+from mixdistill.mixing import MAX_REPETITION
 from mixdistill.recipe import Judge, Recipe
 from mixdistill.records import Problem
 from mixdistill.run import Run, StageRecord
@@ -35,23 +36,29 @@ class VerdictCounts(NamedTuple):
     name: str
     traces: int
     statuses: dict[str, int]
+    looping: int
+    "Traces that repeat themselves more than `mixing.MAX_REPETITION`."
 
 
 def verdict_counts(run: Run) -> dict[str, list[VerdictCounts]]:
     """Verdicts by `teacher` and by `rule`."""
-    verdicts = read_verdicts(run).select("trace_id", "status", "rule")
+    verdicts = read_verdicts(run).select("trace_id", "status", "rule", "repetition")
     judged = read_traces(run).select("trace_id", "teacher").join(verdicts, on="trace_id")
     return {what: _counts_by(what, judged) for what in ("teacher", "rule")}
 
 
 def _counts_by(what: str, judged: "polars.DataFrame") -> list[VerdictCounts]:
     """In the order of the names; answers that no rule found come last."""
-    counts = judged.group_by(what, "status").len().sort(what, "status", nulls_last=True)
+    import polars as pl
+
+    loops = (pl.col("repetition") > MAX_REPETITION).sum()
+    counts = judged.group_by(what, "status").agg(pl.len(), loops=loops).sort(what, "status", nulls_last=True)
     return [
         VerdictCounts(
             str(part[what][0] or "no answer found"),
             int(part["len"].sum()),
             {status: n for status, n in part.select("status", "len").iter_rows()},
+            int(part["loops"].sum()),
         )
         for part in counts.partition_by(what, maintain_order=True)
     ]
@@ -118,16 +125,47 @@ def verdict_result(
     }
 
 
+MIX_HEADS = ("mix", "rows", "problems", "steps", "tokens", "shares of rows", "shares of tokens")
+
+
 def mix_rows(recipe: Recipe, run: Run) -> list[list[str]]:
-    """The table of mixes: name, rows, shares, tokens."""
+    """The table of mixes under `MIX_HEADS`: what each of them came out as."""
     rows = []
     for name in recipe.mixes:
         mix = read_mix(run, name)
         tokens = mix["completion_tokens"]
-        counts = mix["rows_by_part"].items()
-        told = ", ".join(f"{part} {mix['shares'][part]:.3g} ({count})" for part, count in counts)
-        rows.append([name, f"{mix['rows']:,}", told, f"{tokens['sum']:,}" if tokens["n"] else "not counted"])
+        shares = [f"{part} {mix['shares'][part]:.3g} ({n:,})" for part, n in mix["rows_by_part"].items()]
+        of_tokens = [f"{part} {share:.3g}" for part, share in mix["shares_of_tokens"].items()]
+        rows.append([
+            name, f"{mix['rows']:,}", f"{mix['problems']:,}", f"{mix['steps']:,}",
+            f"{tokens['sum']:,}" if tokens["n"] else "not counted", ", ".join(shares), ", ".join(of_tokens),
+        ])  # fmt: skip
     return rows
+
+
+def mix_notes(recipe: Recipe, run: Run) -> list[str]:
+    """What the mixes of each contrast have in common, and how far apart they are in the rest."""
+    contrasts = {tuple(read_mix(run, name)["contrast"]) for name in recipe.mixes}
+    notes = []
+    for contrast in sorted(contrast for contrast in contrasts if len(contrast) > 1):
+        mixes = [read_mix(run, name) for name in contrast]
+        spread = {
+            "rows": _spread([mix["rows"] for mix in mixes]),
+            "tokens": _spread([mix["completion_tokens"]["sum"] for mix in mixes]),
+            "steps": _spread([mix["steps"] for mix in mixes]),
+        }
+        told = ", ".join(f"{what} {'equal' if not part else f'{part:.1%} apart'}" for what, part in spread.items())
+        notes.append(f"{', '.join(contrast)} (match: {mixes[0]['match']}): {told}")
+    left_out = read_mix(run, next(iter(recipe.mixes)))["right_traces_left_out"]
+    if left_out:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
+        notes.append(f"Right traces that were left out: {reasons}")
+    return notes
+
+
+def _spread(values: Sequence[int]) -> float:
+    """How far apart the least and the most are, as a share of the most."""
+    return (max(values) - min(values)) / max(values) if max(values) else 0.0
 
 
 def example_rows(recipe: Recipe, run: Run, n: int = 3) -> list[tuple[str, str]]:

@@ -243,7 +243,9 @@ def print_result(recipe: "Recipe", run: Run, result: Mapping[str, object], recor
         title = "Teachers (p50, p90, p99: tokens of a trace)"
         print_table(TEACHER_HEADS, teacher_rows(read_stats(run)["teachers"]), title=title)
     if "mixes" in result:
-        print_table(["mix", "rows", "shares", "tokens"], show.mix_rows(recipe, run), title="Mixes")
+        print_table(show.MIX_HEADS, show.mix_rows(recipe, run), title="Mixes")
+        for note in show.mix_notes(recipe, run):
+            print(printable(note))
     if "dataset" in result:
         if len(records) > 1:
             print("Three rows of the dataset\n")
@@ -309,14 +311,14 @@ def print_verdicts(run: Run, *, audit: bool, examples: str | None) -> None:
 
 
 def _verdict_table(what: str, counts: "Sequence[VerdictCounts]") -> tuple[list[str], list[list[str]]]:
-    """Heads and rows: for each status how many traces, and their share of the row's traces."""
+    """Heads and rows: for each status how many traces, and how many loop, with their share of the row's traces."""
     there = {status for row in counts for status in row.statuses}
     statuses = [status for status in get_args(Status) if status in there]
     rows = []
     for row in counts:
         cells = [_with_share(row.statuses.get(status, 0), row.traces) for status in statuses]
-        rows.append([row.name, f"{row.traces:,}", *cells])
-    return [what, "traces", *(status.replace("_", " ") for status in statuses)], rows
+        rows.append([row.name, f"{row.traces:,}", *cells, _with_share(row.looping, row.traces)])
+    return [what, "traces", *(status.replace("_", " ") for status in statuses), "looping"], rows
 
 
 def _with_share(n: int, of: int) -> str:

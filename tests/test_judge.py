@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +17,7 @@ from mixdistill.recipe import Recipe
 from mixdistill.recipe_file import load_recipe
 from mixdistill.records import Status
 from mixdistill.run import Figures, Run
-from mixdistill.show import plan
+from mixdistill.show import plan, verdict_counts
 from mixdistill.street import STAGES, run_stage
 from mixdistill.tables import read_opinions, read_verdicts
 from mixdistill.verifiers.judge import judge_traces
@@ -319,13 +320,32 @@ def test_what_says_nothing_about_a_response_is_tried_again(
     assert judge_traces(recipe, run, no_progress)["new"] == (4 if is_tried_again else 0)
 
 
-def test_verdicts_of_an_older_kind_are_judged_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacking", [("verifier", "judge_status", "judge_reason"), ("repetition",)])
+def test_verdicts_of_an_older_kind_are_judged_anew(tmp_path: Path, lacking: tuple[str, ...]) -> None:
     recipe, run = make_recipe({"long": {"long": 1.0}}, verify={"processes": 1}), made(tmp_path)
     judge_traces(recipe, run, no_progress)
-    old = read_verdicts(run).drop("verifier", "judge_status", "judge_reason")
-    write_parquet(run.verdicts, old)
+    write_parquet(run.verdicts, read_verdicts(run).drop(*lacking))
 
     assert judge_traces(recipe, run, no_progress)["new"] == 4
+    assert column(run, "repetition") == [0.0] * 4
+
+
+def test_a_trace_that_loops_is_told_beside_its_status(tmp_path: Path) -> None:
+    recipe = make_recipe({"long": {"long": 1.0}}, verify={"processes": 1})
+    loop = "Wait, let me check again. " * 40
+    texts = [(loop, r"\boxed{2}"), (None, loop), (None, r"\boxed{4}"), (None, r"\boxed{4}")]
+    traces = [
+        replace(make_trace(problem, "long", "long", response=response), reasoning=reasoning)
+        for problem, (reasoning, response) in zip(PROBLEMS, texts, strict=True)
+    ]
+    run = make_run(tmp_path, PROBLEMS, traces)
+    run.verdicts.unlink()
+    judge_traces(recipe, run, no_progress)
+
+    (counts,) = verdict_counts(run)["teacher"]
+    assert counts.statuses == {"correct": 2, "incorrect": 1, "no_answer": 1}
+    assert (counts.traces, counts.looping) == (4, 2)
+    assert [round(float(str(share)), 2) for share in column(run, "repetition")] == [0.99, 1.0, 0.0, 0.0]
 
 
 def test_no_opinions_are_read_where_nobody_was_asked(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ def test_the_table_of_mixes_has_rows_shares_and_tokens(made: tuple[Recipe, Run])
     recipe, run = made
 
     assert mix_rows(recipe, run) == [
-        ["long", "10", "long 1 (10)", "not counted"],
-        ["mix", "10", "long 0.2 (2), short 0.8 (8)", "not counted"],
+        ["long", "10", "10", "1", "not counted", "long 1 (10)", ""],
+        ["mix", "10", "10", "1", "not counted", "long 0.2 (2), short 0.8 (8)", ""],
     ]
     assert [row[0] for row in mix_rows(recipe, run)] == ["long", "mix"]
 
@@ -45,7 +45,7 @@ def test_tokens_are_summed_where_they_were_counted(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", PROBLEMS, traces)
     finish_run(recipe, run)
 
-    assert mix_rows(recipe, run) == [["long", "10", "long 1 (10)", "12,340"]]
+    assert mix_rows(recipe, run) == [["long", "10", "10", "1", "12,340", "long 1 (10)", "long 1"]]
 
 
 def test_the_numbers_of_teachers_come_from_the_stats(made: tuple[Recipe, Run]) -> None:

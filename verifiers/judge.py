@@ -27,6 +27,8 @@ Place = TypeVar("Place")
 _SAVE_SECONDS = 60.0
 # These say nothing about the response: it ran out of time or memory, or lacked a package that is there now.
 _TRIED_AGAIN = ("timeout", "unscored")
+# Goes up when verdicts say more or other things than those of the same version of the package; 2: repetition.
+_EDITION = 2
 
 
 def judge_traces(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
@@ -34,8 +36,8 @@ def judge_traces(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]
     problems = {problem.problem_id: problem for problem in read_problems(run, recipe.limit)}
     verifier = verifier_of(recipe)
     kept, todo = plan_verdicts(recipe, run)
-    rows = todo.select("problem_id", "response", "finish_reason").iter_rows()
-    cases = (case_of(problems[name], response, finish_reason) for name, response, finish_reason in rows)
+    rows = todo.select("problem_id", "reasoning", "response", "finish_reason").iter_rows()
+    cases = (case_of(problems[name], *texts) for name, *texts in rows)
     places = zip(todo["trace_id"], todo["problem_id"], strict=True)
     new: list[Verdict] = []
     correct, saved = 0, time.monotonic()
@@ -52,9 +54,12 @@ def judge_traces(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]
     return {"verdicts": verdicts.height, "new": len(new), **dict(sorted(Counter(verdicts["status"]).items()))}
 
 
-def case_of(problem: Problem, response: str, finish_reason: str | None) -> Case:
+def case_of(problem: Problem, reasoning: str | None, response: str, finish_reason: str | None) -> Case:
     """What is judged of a trace."""
-    return Case(problem.reference, response, finish_reason, problem.answer_type, problem.problem, problem.grading)
+    return Case(
+        problem.reference, response, finish_reason, problem.answer_type, problem.problem, problem.grading,
+        reasoning=reasoning or "",
+    )  # fmt: skip
 
 
 def judged(recipe: Recipe, places: Iterable[Place], cases: Iterable[Case]) -> Iterator[tuple[Place, Judgement]]:
@@ -92,7 +97,7 @@ def plan_verdicts(recipe: Recipe, run: Run) -> Plan:
 
 def verifier_of(recipe: Recipe) -> str:
     """What a verdict depends on besides the trace and the problem; their ids hold all the rest."""
-    return f"mixdistill {mixdistill.__version__}, {recipe.verify.leniency}"
+    return f"mixdistill {mixdistill.__version__} ({_EDITION}), {recipe.verify.leniency}"
 
 
 def kept_verdicts(run: Run, verifier: str) -> "polars.DataFrame":
@@ -103,7 +108,7 @@ def kept_verdicts(run: Run, verifier: str) -> "polars.DataFrame":
     frames = [read_lines(path, schema) for path in run.verdict_files()]
     if run.verdicts.exists():
         verdicts = read_verdicts(run)
-        if "verifier" in verdicts.columns:  # else made before verdicts had one
+        if {"verifier", "repetition"} <= set(verdicts.columns):  # else made before verdicts had them
             unasked = [pl.lit(None, pl.String()).alias(name) for name in ("judge_status", "judge_reason")]
             frames.append(verdicts.with_columns(unasked).select(*schema))
     verdicts = pl.concat([pl.DataFrame(schema=schema), *frames])

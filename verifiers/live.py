@@ -72,7 +72,7 @@ class LiveJudging:
 
     def judge_stored(self, traces: "polars.DataFrame") -> Mapping[tuple[str, str], Status]:
         """Judges traces that are there already (columns of Trace); statuses by trace and problem."""
-        rows = traces.select("problem_id", "response", "finish_reason").iter_rows()
+        rows = traces.select("problem_id", "reasoning", "response", "finish_reason").iter_rows()
         cases = (self._case(*row) for row in rows)
         places = traces.select("trace_id", "problem_id", "teacher").iter_rows()
         return {
@@ -84,7 +84,7 @@ class LiveJudging:
         """Judges a trace now, beside the event loop. Raises StorageError if the disk refuses, also of an offer."""
         self._raise_fault()
         threads, judge = self._started()
-        case = self._case(trace.problem_id, trace.response, trace.finish_reason)
+        case = self._case(trace.problem_id, trace.reasoning, trace.response, trace.finish_reason)
         judgement = await asyncio.get_running_loop().run_in_executor(threads, judge, case)
         return self._count(trace.teacher, trace.trace_id, trace.problem_id, judgement)
 
@@ -122,10 +122,12 @@ class LiveJudging:
             self._start = threads, judge
         return self._start
 
-    def _case(self, problem_id: str, response: str, finish_reason: str | None) -> Case:
+    def _case(
+        self, problem_id: str, reasoning: str | None, response: str, finish_reason: str | None
+    ) -> Case:  # fmt: skip
         if not self._problems:
             self._problems = {problem.problem_id: problem for problem in read_problems(self._run)}
-        return case_of(self._problems[problem_id], response, finish_reason)
+        return case_of(self._problems[problem_id], reasoning, response, finish_reason)
 
     def _count(self, teacher: str, trace_id: str, problem_id: str, judgement: Judgement) -> Status:
         """Counts a judgement, and writes it down."""

@@ -32,6 +32,7 @@ from mixdistill.verifiers.grading import (
     TextGrading,
     read_grading,
 )
+from mixdistill.verifiers.loops import repetition
 from mixdistill.verifiers.workers import CallFailed, Timed, WorkerDied, Workers
 
 # Cases that cross a process border together: few enough to share out, and so many that the parent seldom takes a
@@ -64,6 +65,8 @@ class Case(NamedTuple):
     "JSON with what the answer type needs besides the reference; see `grading`."
     is_answer: bool = False
     "The response is an answer by itself; nothing is looked for in it."
+    reasoning: str = ""
+    "What was thought before the response; only looked at for loops."
 
 
 class Judgement(NamedTuple):
@@ -80,6 +83,8 @@ class Judgement(NamedTuple):
     "Why, in words."
     seconds: float
     "Time that finding and comparing took; waiting for a free process is left out."
+    repetition: float | None = None
+    "Share of reasoning and response that stands in loops; None for an answer by itself."
 
 
 class _Open(NamedTuple):
@@ -88,6 +93,7 @@ class _Open(NamedTuple):
     found: FoundAnswer
     reference: str
     seconds: float
+    repetition: float | None = None
 
 
 class _Pending(NamedTuple):
@@ -218,7 +224,8 @@ class _Stream:
             plain = batch.future.result().value
         except (TimeoutError, WorkerDied, CallFailed) as error:
             if len(batch.cases) == 1:
-                return [_broken(error, self._timeout_seconds)]
+                broken = _broken(error, self._timeout_seconds)
+                return [broken._replace(repetition=_repetition(batch.cases[0]))]
             alone = [self._start([case]) for case in batch.cases]
             return [self._results(single)[0] for single in alone]
         n_fields = len(Judgement._fields)
@@ -254,10 +261,18 @@ class _Batch:
 
 def _judge(case: Case, leniency: Leniency) -> Judgement | _Open:
     """The judgement by the cheap tiers, or what needs a worker; a fault of ours ends one case and no run."""
+    judged: Judgement | _Open
     try:
-        return _judge_cheaply(case, leniency)
+        judged = _judge_cheaply(case, leniency)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        return _broken(error, 0.0)
+        judged = _broken(error, 0.0)
+    return judged._replace(repetition=_repetition(case))
+
+
+def _repetition(case: Case) -> float | None:
+    if case.is_answer:
+        return None
+    return repetition(f"{case.reasoning}\n{case.response}" if case.reasoning else case.response)
 
 
 def _judge_cheaply(case: Case, leniency: Leniency) -> Judgement | _Open:
@@ -335,7 +350,12 @@ def _submit(
 def _settle(judged: Judgement | _Pending) -> Judgement:
     if isinstance(judged, Judgement):
         return judged
-    answer_type, (found, reference, seconds), timeout_seconds, comparison = judged
+    return _compared(judged)._replace(repetition=judged.opened.repetition)
+
+
+def _compared(judged: _Pending) -> Judgement:
+    """What came of the comparison in a worker process; waits for it."""
+    answer_type, (found, reference, seconds, _), timeout_seconds, comparison = judged
     method = "symbolic" if answer_type == "math" else answer_type
     try:
         equality, compared_seconds = comparison.result()
