@@ -1,11 +1,12 @@
 """Numbers: pass rates with intervals, lengths, truncation, difficulty; each with its n.
 
 In: problems, traces and verdicts of a run. Out: `stats.json` (by teacher, level, subject; histograms for the
-plots) and `difficulty.parquet` (pass rate of each problem by teacher). A pass rate is correct / judged; judged
-leaves out traces that failed, timed out or whose reference is unusable, and says how many these were. Of a teacher
-that is sampled until enough is right, the rate of the teacher counts the first draws of each problem alone: the
-others were drawn because those were wrong, and with them the rate would be too low for hard problems and too high
-for easy ones. Draws nothing: plots are `cards.plots`.
+plots), `difficulty.parquet` (pass rate of each problem by teacher) and `lengths.parquet` (of each trace). A pass
+rate is correct / judged; judged leaves out traces that failed, timed out or whose reference is unusable, and says
+how many these were. Of a teacher that is sampled until enough is right, the rate of the teacher counts the first
+draws of each problem alone: the others were drawn because those were wrong, and with them the rate would be too
+low for hard problems and too high for easy ones. Texts are read block by block, so that a run may be larger than
+memory. Draws nothing: plots are `cards.plots`.
 """
 
 import math
@@ -14,15 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.errors import HubError, RecordError
-from mixdistill.files import read_parquet, write_json, write_parquet
+from mixdistill.files import read_parquet, scan_lines, write_json, write_parquet
+from mixdistill.mixing import MAX_REPETITION
 from mixdistill.recipe import Recipe
 from mixdistill.recipe import Stats as StatsSettings
+from mixdistill.records import Trace, polars_schema
 from mixdistill.run import Run
-from mixdistill.tables import read_traces, read_verdicts
+from mixdistill.tables import find_traces, read_verdicts
 from mixdistill.teachers import UntilCorrect
 
 if TYPE_CHECKING:
     import polars
+    import tokenizers
 
 _Z95 = 1.959963984540054  # 97.5% quantile of the normal distribution
 _NOT_JUDGED = ("timeout", "unscored")
@@ -60,15 +64,22 @@ def compute_stats(recipe: Recipe, run: Run) -> dict[str, int]:
     import polars as pl
 
     problems = read_parquet(run.problems, "problems").head(recipe.limit or sys.maxsize)
-    verdicts = read_verdicts(run).select("trace_id", "status")
-    traces = read_traces(run).join(verdicts, on="trace_id", how="left")
-    traces = traces.join(problems.select("problem_id", "level", "subject"), on="problem_id", how="left")
+    verdicts = read_verdicts(run).select("trace_id", "status", "repetition")
+    asked = find_traces(run).drop("file", "start", "end", "request_key")
+    lengths = measure(recipe.stats, run).join(asked.select("trace_id", "completion_tokens"), on="trace_id")
+    if recipe.stats.tokenizer is None:
+        lengths = lengths.with_columns(tokens=pl.col("completion_tokens"))
+    traces = asked.join(lengths.drop("completion_tokens"), on="trace_id", how="left", maintain_order="left")
+    traces = traces.join(verdicts, on="trace_id", how="left", maintain_order="left")
+    traces = traces.join(
+        problems.select("problem_id", "level", "subject"), on="problem_id", how="left", maintain_order="left"
+    )
     # Whether a reference can be used shows only when an answer is compared with it.
     unusable = traces.filter(pl.col("status") == "unscored")["problem_id"].unique()
     never_compared = pl.col("status").is_in(("no_answer", "truncated")) & pl.col("problem_id").is_in(
         unusable.implode()
     )
-    traces = traces.with_columns(_lengths(traces, recipe.stats)).with_columns(
+    traces = traces.with_columns(
         judged=pl.col("status").is_not_null() & ~pl.col("status").is_in(_NOT_JUDGED) & ~never_compared,
         correct=pl.col("status").eq("correct").fill_null(value=False),
         is_first=pl.col("sample") < _first_draws(recipe),
@@ -85,6 +96,7 @@ def compute_stats(recipe: Recipe, run: Run) -> dict[str, int]:
         "difficulty": _difficulty_histograms(difficulty),
     }
     write_parquet(run.difficulty, difficulty)
+    write_parquet(run.lengths, traces.select("trace_id", "tokens", "chars", "reasoning_chars"))
     write_json(run.stats, stats)
     return {
         "teachers": traces["teacher"].n_unique(), "problems": problems.height,
@@ -92,24 +104,37 @@ def compute_stats(recipe: Recipe, run: Run) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _lengths(traces: "polars.DataFrame", settings: StatsSettings) -> "list[polars.Series | polars.Expr]":
-    """Columns `tokens` (null where nobody counted), `chars` and `reasoning_chars`."""
+def measure(settings: StatsSettings, run: Run) -> "polars.DataFrame":
+    """The lengths of all stored texts: trace_id, model, tokens (null without a tokenizer), chars, reasoning_chars.
+
+    Raises what `_tokenizer` raises.
+    """
     import polars as pl
 
+    schema = pl.Schema(
+        {name: polars_schema(Trace)[name] for name in ("trace_id", "model", "reasoning", "response")}
+    )
+    tokenizer = None if settings.tokenizer is None else _tokenizer(settings)
     reasoning = pl.col("reasoning").fill_null("")
-    chars: list[polars.Series | polars.Expr] = [
-        reasoning.str.len_chars().alias("reasoning_chars"),
-        (reasoning.str.len_chars() + pl.col("response").str.len_chars()).alias("chars"),
-    ]
-    if settings.tokenizer is None:
-        return [pl.col("completion_tokens").alias("tokens"), *chars]
-    texts = [*traces.select(reasoning)["reasoning"], *traces["response"]]
-    counts = _count_tokens(settings, texts)
-    tokens = [sum(pair) for pair in zip(counts[: traces.height], counts[traces.height :], strict=True)]
-    return [pl.Series("tokens", tokens, dtype=pl.Int64), *chars]
+    counted = dict.fromkeys(("tokens", "chars", "reasoning_chars"), pl.Int64())
+    parts = [pl.DataFrame(schema={"trace_id": pl.String(), "model": pl.Categorical(), **counted})]
+    for path in run.trace_files():
+        for block in scan_lines(path, schema):
+            counts = None if tokenizer is None else _count_tokens(tokenizer, block.rows)
+            parts.append(
+                block.rows.select(
+                    "trace_id",
+                    pl.col("model").cast(pl.Categorical()),
+                    pl.Series("tokens", counts or [None] * block.rows.height, dtype=pl.Int64),
+                    (reasoning.str.len_chars() + pl.col("response").str.len_chars()).cast(pl.Int64).alias("chars"),
+                    reasoning.str.len_chars().cast(pl.Int64).alias("reasoning_chars"),
+                )
+            )
+    return pl.concat(parts).unique("trace_id")
 
 
-def _count_tokens(settings: StatsSettings, texts: list[str]) -> list[int]:
+def _tokenizer(settings: StatsSettings) -> "tokenizers.Tokenizer":
+    """Raises RecordError or HubError if there is none."""
     from tokenizers import Tokenizer
 
     name = str(settings.tokenizer)
@@ -125,7 +150,14 @@ def _count_tokens(settings: StatsSettings, texts: list[str]) -> list[int]:
         raise HubError(f"stats.tokenizer: {name}: cannot be had from the Hub: {reason}") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return [len(encoding) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    return tokenizer
+
+
+def _count_tokens(tokenizer: "tokenizers.Tokenizer", rows: "polars.DataFrame") -> list[int]:
+    """Tokens of reasoning and response of each row."""
+    texts = [*rows["reasoning"].fill_null(""), *rows["response"]]
+    counts = [len(encoding) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    return [sum(pair) for pair in zip(counts[: rows.height], counts[rows.height :], strict=True)]
 
 
 def _parts(traces: "polars.DataFrame", keys: list[str]) -> "list[polars.DataFrame]":
@@ -140,7 +172,7 @@ def _summary(part: "polars.DataFrame") -> dict[str, object]:
     answered = part.filter(part["error"].is_null())
     statuses = dict(sorted(answered["status"].drop_nulls().value_counts().iter_rows()))
     told = answered["finish_reason"].drop_nulls()
-    chars = int(answered["chars"].sum())
+    chars, measured = int(answered["chars"].sum()), answered["repetition"].drop_nulls()
     return {
         "teacher": first["teacher"],
         "model": first["model"],
@@ -153,6 +185,7 @@ def _summary(part: "polars.DataFrame") -> dict[str, object]:
         **_pass_rate(part),
         "statuses": statuses,
         "truncated_rate": int((told == "length").sum()) / len(told) if len(told) else None,
+        "looping_rate": int((measured > MAX_REPETITION).sum()) / len(measured) if len(measured) else None,
         "no_answer_rate": statuses.get("no_answer", 0) / answered.height if answered.height else None,
         "tokens": _quantiles(answered["tokens"]),
         "chars": _quantiles(answered["chars"]),
@@ -212,27 +245,34 @@ def _difficulty(traces: "polars.DataFrame") -> "polars.DataFrame":
 
 def _length_histograms(traces: "polars.DataFrame") -> dict[str, object]:
     """Traces by length and style, in equal bins: tokens where they were counted, else characters."""
+    import polars as pl
+
     unit = "tokens" if traces["tokens"].is_not_null().any() else "chars"
     known = traces.filter(traces[unit].is_not_null() & traces["error"].is_null())
     if not known.height:
         return {"unit": unit, "bin_width": 1, "styles": {}}
     longest = int(known[unit].quantile(0.99, "higher") or 1)
     width = max(1, math.ceil((longest + 1) / _HISTOGRAM_BINS))
-    styles: dict[str, list[int]] = {}
-    for part in _parts(known, ["style"]):
-        bins = [0] * _HISTOGRAM_BINS
-        for length in part[unit]:
-            bins[min(int(length) // width, _HISTOGRAM_BINS - 1)] += 1
-        styles[str(part["style"][0])] = bins
+    place = (pl.col(unit) // width).clip(upper_bound=_HISTOGRAM_BINS - 1)
+    styles = {
+        str(part["style"][0]): _histogram(part.select(place.cast(pl.Int64).alias("bin"))["bin"], _HISTOGRAM_BINS)
+        for part in _parts(known, ["style"])
+    }
     return {"unit": unit, "bin_width": width, "styles": styles}
 
 
 def _difficulty_histograms(difficulty: "polars.DataFrame") -> dict[str, list[int]]:
     """Problems by pass rate and teacher, in ten equal bins from 0 to 1."""
-    histograms: dict[str, list[int]] = {}
-    for part in _parts(difficulty.filter(difficulty["pass_rate"].is_not_null()), ["teacher"]):
-        bins = [0] * _DIFFICULTY_BINS
-        for rate in part["pass_rate"]:
-            bins[min(int(rate * _DIFFICULTY_BINS + 1e-9), _DIFFICULTY_BINS - 1)] += 1
-        histograms[str(part["teacher"][0])] = bins
-    return histograms
+    import polars as pl
+
+    place = (pl.col("pass_rate") * _DIFFICULTY_BINS + 1e-9).cast(pl.Int64).clip(upper_bound=_DIFFICULTY_BINS - 1)
+    return {
+        str(part["teacher"][0]): _histogram(part.select(place.alias("bin"))["bin"], _DIFFICULTY_BINS)
+        for part in _parts(difficulty.filter(difficulty["pass_rate"].is_not_null()), ["teacher"])
+    }
+
+
+def _histogram(bins: "polars.Series", n_bins: int) -> list[int]:
+    """How often each bin stands in the series."""
+    counts = dict(bins.value_counts().iter_rows())
+    return [counts.get(number, 0) for number in range(n_bins)]

@@ -15,7 +15,8 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _PARQUET_BATCH_ROWS = 1024
 _COLUMN_ROWS = 100
 _BLOCK_BYTES = 1 << 20
+_LINES_BYTES = 1 << 26
 
 
 class Row(NamedTuple):
@@ -212,6 +214,29 @@ def write_parquet(path: Path, frame: "polars.DataFrame", metadata: dict[str, str
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
+def write_parquet_parts(path: Path, parts: "Iterable[polars.DataFrame]") -> None:
+    """Writes frames of one schema as one Parquet file, a row group each, whole or not at all; one or more.
+
+    A part is compressed by a thread of its own while the next one is made.
+    """
+    import pyarrow.parquet as pq
+
+    with _replacing(path) as temporary, ExitStack() as opened:
+        # A file of Python's: Arrow ends the whole process if the disk is full.
+        file = opened.enter_context(temporary.open("wb"))
+        thread = opened.enter_context(ThreadPoolExecutor(1))
+        writer, written = None, None
+        for part in parts:
+            table = part.to_arrow()
+            if writer is None:
+                writer = opened.enter_context(pq.ParquetWriter(file, table.schema, compression="zstd"))
+            if written is not None:
+                written.result()
+            written = thread.submit(writer.write_table, table)
+        if written is not None:
+            written.result()
+
+
 def read_parquet(path: Path, made_by: str) -> "polars.DataFrame":
     """The frame in a Parquet file that the stage `made_by` makes.
 
@@ -272,25 +297,47 @@ class LineWriter:
 def read_lines(path: Path, schema: "polars.Schema", *, from_byte: int = 0) -> "polars.DataFrame":
     """The frame in a file that LineWriter made, without a last line that a killed writer left unfinished.
 
-    `from_byte` is where a line begins: those before it are left out. Raises RecordError if the file cannot be
-    read, or if any other line is broken: then somebody else wrote to it.
+    `from_byte` is where a line begins: those before it are left out. Columns that the schema has not are passed
+    over. Raises RecordError if the file cannot be read, or if any other line is broken: then somebody else wrote
+    to it.
     """
     import polars as pl
 
+    blocks = (block.rows for block in scan_lines(path, schema, from_byte=from_byte))
+    return pl.concat([pl.DataFrame(schema=schema), *blocks])
+
+
+class Block(NamedTuple):
+    """Some lines of a file that LineWriter made."""
+
+    start: int
+    "Byte at which the first of them begins."
+    content: bytes
+    rows: "polars.DataFrame"
+    "One for each line."
+
+
+def scan_lines(path: Path, schema: "polars.Schema", *, from_byte: int = 0) -> Iterator[Block]:
+    """The same as `read_lines`, in blocks of about 64 MB, for files that are larger than memory."""
+    import polars as pl
+
+    start, torn = from_byte, b""
     try:
         with path.open("rb") as file:
             file.seek(from_byte)
-            content = file.read()
+            while more := file.read(_LINES_BYTES):
+                content, newline, torn = (torn + more).rpartition(b"\n")
+                content += newline
+                if not content:
+                    continue
+                try:
+                    yield Block(start, content, pl.read_ndjson(io.BytesIO(content), schema=schema))
+                except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
+                    number = _first_broken_line(content, schema) + _lines_before(path, start)
+                    raise RecordError(f"{path}:{number}: not a trace; remove that line") from error
+                start += len(content)
     except OSError as error:
         raise _cannot_read(path, error) from error
-    whole = content[: content.rfind(b"\n") + 1]
-    if not whole:
-        return pl.DataFrame(schema=schema)
-    try:
-        return pl.read_ndjson(io.BytesIO(whole), schema=schema)
-    except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
-        number = _first_broken_line(whole, schema) + _lines_before(path, from_byte)
-        raise RecordError(f"{path}:{number}: not a trace; remove that line") from error
 
 
 def _lines_before(path: Path, end: int) -> int:

@@ -11,7 +11,7 @@ from mixdistill.errors import StorageError
 from mixdistill.files import read_json, read_parquet
 from mixdistill.records import Opinion, Problem, Trace, polars_schema
 from mixdistill.run import Run
-from mixdistill.trace_files import last_of_each_request, stored_traces
+from mixdistill.trace_files import last_of_each_request, last_rows, read_index, stored_traces
 
 if TYPE_CHECKING:
     import polars
@@ -45,6 +45,8 @@ class TeacherStats(TypedDict):
     pass_rate_high: float | None
     statuses: dict[str, int]
     truncated_rate: float | None
+    looping_rate: float | None
+    "Of the traces whose repetition was measured."
     tokens: dict[str, float | None]
     chars: dict[str, float | None]
     reasoning_share: float | None
@@ -65,12 +67,23 @@ class MixNumbers(TypedDict):
 
     mix: str
     contrast: list[str]
+    match: str
+    by: str
     rows: int
+    problems: int
+    steps: int
+    "Batches of an epoch."
+    batch_size: int
     rows_by_part: dict[str, int]
     shares: dict[str, float]
+    "Of the rows."
+    shares_of_tokens: dict[str, float]
+    "Empty where tokens were not counted."
+    rows_by_band: dict[str, int]
     completion_tokens: dict[str, int]
     completion_chars: int
     problems_left_out: dict[str, int]
+    right_traces_left_out: dict[str, int]
 
 
 def read_problems(run: Run, limit: int | None = None) -> list[Problem]:
@@ -91,6 +104,30 @@ def read_traces(run: Run) -> "polars.DataFrame":
     stored = stored_traces(run).drop("problem_id", "teacher", "style", "size", "sample")
     found = wanted.drop("max_tokens").join(stored, on="request_key", how="inner", maintain_order="left")
     return found.sort("place").select(pl.col(name) for name in polars_schema(Trace))
+
+
+def find_traces(run: Run) -> "polars.DataFrame":
+    """The same traces as `read_traces`, in the same order, without their texts.
+
+    Columns: request_key, problem_id, teacher, style, size, sample, trace_id, finish_reason, error, prompt_tokens,
+    completion_tokens; file, start and end for `trace_files.read_at`.
+    """
+    import polars as pl
+
+    wanted = read_parquet(run.wanted, "generate").with_row_index("place")
+    stored = last_rows(read_index(run), pl.col("error").is_null())
+    columns = ("request_key", "trace_id", "finish_reason", "error", "prompt_tokens", "completion_tokens",
+               "file", "start", "end")  # fmt: skip
+    found = wanted.drop("max_tokens").join(stored.select(columns), on="request_key", how="inner")
+    return found.sort("place").drop("place")
+
+
+def read_lengths(run: Run) -> "polars.DataFrame":
+    """The lengths of the traces: trace_id, tokens (null where nobody counted), chars, reasoning_chars.
+
+    Raises StorageError if stats.json was not made yet.
+    """
+    return read_parquet(run.lengths, "stats")
 
 
 def read_verdicts(run: Run) -> "polars.DataFrame":

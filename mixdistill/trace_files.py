@@ -6,13 +6,16 @@ of the index a little later; what the index lacks, because the process died befo
 An index may be deleted: it is only quicker.
 """
 
+import io
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixdistill.files import LineWriter, read_lines
+from mixdistill.errors import RecordError, StorageError
+from mixdistill.files import LineWriter, read_lines, scan_lines
 from mixdistill.records import Trace, polars_schema
 from mixdistill.run import Run
 
@@ -62,16 +65,47 @@ class TraceWriter:
 
 
 def read_index(run: Run) -> "polars.DataFrame":
-    """What is known of every trace, in the order they were written, without their text.
+    """What is known of every trace, in the order they were written, and where its text stands, without the text.
 
     Columns: request_key, trace_id, problem_id, teacher, finish_reason, error, prompt_tokens, completion_tokens,
-    max_tokens, cost_usd, latency_seconds. A request that was asked again has several rows. Raises RecordError if a
-    file cannot be read.
+    max_tokens, cost_usd, latency_seconds; file, start and end (bytes) for `read_at`. A request that was asked
+    again has several rows. Raises RecordError if a file cannot be read.
     """
     import polars as pl
 
-    schema = pl.Schema({name: polars_schema(Trace)[name] for name in _INDEXED})
-    return pl.concat([pl.DataFrame(schema=schema), *(_indexed(path, schema) for path in run.trace_files())])
+    known = pl.Schema({name: polars_schema(Trace)[name] for name in _INDEXED})
+    empty = pl.DataFrame(schema={**known, "start": pl.Int64(), "end": pl.Int64(), "file": pl.String()})
+    files = (_indexed(path, known).with_columns(file=pl.lit(path.name)) for path in run.trace_files())
+    return pl.concat([empty, *(rows.select(empty.columns) for rows in files)])
+
+
+def read_at(run: Run, found: "polars.DataFrame", *names: str) -> "polars.DataFrame":
+    """The named fields of the traces that stand at the places of rows of `read_index`, in the order of these.
+
+    Raises RecordError if no trace stands there, StorageError if the disk refuses.
+    """
+    import polars as pl
+
+    lines = b"".join(_lines_at(run, found))
+    try:
+        traces = pl.read_ndjson(io.BytesIO(lines), schema={name: polars_schema(Trace)[name] for name in names})
+    except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
+        raise RecordError(f"{run.traces}: files changed while they were read; do it again") from error
+    if traces.height != found.height:
+        raise RecordError(f"{run.traces}: files changed while they were read; do it again")
+    return traces
+
+
+def _lines_at(run: Run, found: "polars.DataFrame") -> Iterator[bytes]:
+    files: dict[str, int] = {}
+    with ExitStack() as opened:
+        for name, start, end in found.select("file", "start", "end").iter_rows():
+            try:
+                if name not in files:
+                    files[name] = opened.enter_context((run.traces / name).open("rb")).fileno()
+                yield os.pread(files[name], end - start, start)
+            except OSError as error:
+                raise StorageError(f"{run.traces / name}: cannot be read: {error.strerror}") from error
 
 
 def _indexed(path: Path, schema: "polars.Schema") -> "polars.DataFrame":
@@ -79,15 +113,29 @@ def _indexed(path: Path, schema: "polars.Schema") -> "polars.DataFrame":
     import polars as pl
 
     index = path.with_suffix(".index")
-    size = path.stat().st_size
     if not index.exists():
-        return read_lines(path, schema)
+        return _placed(path, schema)
     known = read_lines(index, pl.Schema({"end": pl.Int64(), **schema}))
     end = int(known["end"][-1]) if known.height else 0
-    if end > size or not _ends_are_line_ends(path, known["end"].tail(_CHECKED_ENDS).to_list()):
-        return read_lines(path, schema)  # somebody edited the file
-    rows = known.drop("end")
-    return rows if end == size else pl.concat([rows, read_lines(path, schema, from_byte=end)])
+    if end > path.stat().st_size or not _ends_are_line_ends(path, known["end"].tail(_CHECKED_ENDS).to_list()):
+        return _placed(path, schema)  # somebody edited the file
+    rows = known.with_columns(start=pl.col("end").shift(1, fill_value=0))
+    return pl.concat([rows.select(*schema, "start", "end"), _placed(path, schema, from_byte=end)])
+
+
+def _placed(path: Path, schema: "polars.Schema", *, from_byte: int = 0) -> "polars.DataFrame":
+    """The rows of a file from some byte on, read from its lines; `start` and `end` are where each stands."""
+    import numpy as np
+    import polars as pl
+
+    parts = [pl.DataFrame(schema={**schema, "start": pl.Int64(), "end": pl.Int64()})]
+    for block in scan_lines(path, schema, from_byte=from_byte):
+        newlines = np.flatnonzero(np.frombuffer(block.content, dtype=np.uint8) == ord("\n"))
+        ends = pl.Series("end", newlines, dtype=pl.Int64) + (block.start + 1)
+        if len(ends) != block.rows.height:
+            raise RecordError(f"{path}: a blank line stands in it; remove that line")
+        parts.append(block.rows.with_columns(ends.shift(1, fill_value=block.start).alias("start"), ends))
+    return pl.concat(parts)
 
 
 def _ends_are_line_ends(path: Path, ends: list[int]) -> bool:

@@ -23,7 +23,8 @@ def teacher(name: str, rate: float | None, style: str = "short") -> TeacherStats
         "correct": round(100 * (rate or 0)), "pass_rate": rate,
         "pass_rate_low": None if rate is None else max(0.0, rate - 0.05),
         "pass_rate_high": None if rate is None else min(1.0, rate + 0.05),
-        "statuses": {}, "truncated_rate": None, "tokens": {}, "chars": {}, "reasoning_share": None,
+        "statuses": {}, "truncated_rate": None, "looping_rate": None, "tokens": {}, "chars": {},
+        "reasoning_share": None,
     }  # fmt: skip
 
 

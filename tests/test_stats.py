@@ -231,6 +231,19 @@ def test_cut_traces_are_a_share_of_those_whose_end_is_known(tmp_path: Path) -> N
     assert (known["truncated_rate"], unknown["truncated_rate"]) == (0.25, None)
 
 
+def test_looping_traces_are_a_share_of_those_whose_repetition_was_measured(tmp_path: Path) -> None:
+    problem = make_problem(1)
+    traces = [make_trace(problem, "a", sample=n) for n in range(4)]
+    run = run_of(tmp_path, [*traces, make_trace(problem, "b")])
+    measured = dict(zip([trace.trace_id for trace in traces], [0.9, 0.1, 0.95, 0.0], strict=True))
+    repetition = pl.col("trace_id").replace_strict(measured, default=None, return_dtype=pl.Float64())
+    pl.read_parquet(run.verdicts).with_columns(repetition=repetition).write_parquet(run.verdicts)
+
+    looping, unmeasured = stats_of(run)["teachers"]
+
+    assert (looping["looping_rate"], unmeasured["looping_rate"]) == (0.5, None)
+
+
 def test_the_share_of_reasoning_is_by_characters(tmp_path: Path) -> None:
     problem = make_problem(1)
     with_reasoning = replace(make_trace(problem, "a", response="abc"), reasoning="x" * 9)
