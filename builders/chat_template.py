@@ -111,11 +111,11 @@ def _read_template(student: str) -> ChatTemplate:
     """The template of a student: as transformers does it, a file of its own goes before the configuration."""
     tokens = dict.fromkeys(_TOKENS, "")
     if Path(student).is_file():
-        return ChatTemplate(_read(Path(student)), tokens)
-    found = [path for name in _FILES if (path := _file_of(student, name)) is not None]
+        return ChatTemplate(read_student_file(Path(student)), tokens)
+    found = [path for name in _FILES if (path := file_of(student, name)) is not None]
     text = ""
     for path in found:
-        content = _read(path)
+        content = read_student_file(path)
         if path.suffix == ".jinja":
             text = text or content
             continue
@@ -145,15 +145,19 @@ def _default(template: object) -> str:
     return template if isinstance(template, str) else ""
 
 
-def _read(path: Path) -> str:
+def read_student_file(path: Path) -> str:
+    """The text of a file of a student. Raises RecordError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: {error}") from error
 
 
-def _file_of(student: str, name: str) -> Path | None:
-    """A file of the student, in its folder or on the Hub; None if it has none of that name."""
+def file_of(student: str, name: str, *, place: str = "mixing.student") -> Path | None:
+    """A file of the student, in its folder or on the Hub; None if it has none of that name.
+
+    Raises HubError, which names the `place` where the student is named, if there is no such student.
+    """
     if Path(student).is_dir():
         path = Path(student) / name
         return path if path.is_file() else None
@@ -164,11 +168,11 @@ def _file_of(student: str, name: str) -> Path | None:
     try:
         return Path(huggingface_hub.hf_hub_download(student, name))
     except huggingface_hub.errors.LocalEntryNotFoundError as error:
-        raise HubError(f"mixing.student: {student}: the Hub cannot be reached") from error
+        raise HubError(f"{place}: {student}: the Hub cannot be reached") from error
     except huggingface_hub.errors.EntryNotFoundError:
         return None
     except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError) as error:
         told = " ".join(str(error).split())[:300]
-        raise HubError(f"mixing.student: {student}: no such folder, file or model on the Hub: {told}") from error
+        raise HubError(f"{place}: {student}: no such folder, file or model on the Hub: {told}") from error
     except (OSError, httpx2.TransportError) as error:
-        raise HubError(f"mixing.student: {student}: {' '.join(str(error).split())[:300]}") from error
+        raise HubError(f"{place}: {student}: {' '.join(str(error).split())[:300]}") from error

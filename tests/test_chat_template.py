@@ -5,56 +5,14 @@ from pathlib import Path
 
 import pytest
 from loopback_hub import LoopbackHub
+from student_templates import DEEPSEEK_R1, GEMMA3, LLAMA32, QWEN3, QWEN25, SMOLLM2
 
 from mixdistill.builders.chat_template import reasoning_form
 from mixdistill.builders.reasoning import INLINE, ReasoningForm
 from mixdistill.errors import HubError, RecipeError, RecordError
 
-CHATML = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
-)
-"SmolLM2, Qwen2.5: thinking is text like any other."
-
-QWEN3 = r"""
-{%- set ns = namespace(last=-1) %}
-{%- for message in messages %}
-    {%- if message.role == 'user' %}{%- set ns.last = loop.index0 %}{%- endif %}
-{%- endfor %}
-{%- for message in messages %}
-    {%- if message.role == 'assistant' %}
-        {%- set content = message.content %}
-        {%- set reasoning_content = '' %}
-        {%- if message.reasoning_content is string %}
-            {%- set reasoning_content = message.reasoning_content %}
-        {%- elif '</think>' in content %}
-            {%- set thought = content.split('</think>')[0].split('<think>')[-1] %}
-            {%- set reasoning_content = thought.strip('\n') %}
-            {%- set content = content.split('</think>')[-1].lstrip('\n') %}
-        {%- endif %}
-        {{- '<|im_start|>assistant\n' }}
-        {%- if loop.index0 > ns.last %}
-            {{- '<think>\n' + reasoning_content.strip('\n') + '\n</think>\n\n' }}
-        {%- endif %}
-        {{- content.lstrip('\n') + '<|im_end|>\n' }}
-    {%- else %}
-        {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
-    {%- endif %}
-{%- endfor %}
-"""
-"Knows a field, and takes thinking out of the content; keeps that of the last turn."
-
 QWEN3_INLINE = QWEN3.replace("message.reasoning_content is string", "false")
-"The same without the field."
-
-DEEPSEEK_R1 = (
-    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
-    "{{ '<｜User｜>' + message['content'] }}{% else %}{% set content = message['content'] %}"
-    "{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}"
-    "{{ '<｜Assistant｜>' + content + eos_token }}{% endif %}{% endfor %}"
-)
-"Drops thinking from every turn."
+"Qwen3 without the field."
 
 SEED = (
     "{% for m in messages %}<seed:bos>{{ m.role }}\n{% if m.reasoning_content is string %}"
@@ -103,7 +61,10 @@ def student(folder: Path, template: str) -> str:
 @pytest.mark.parametrize(
     ("template", "form"),
     [
-        pytest.param(CHATML, INLINE, id="SmolLM2"),
+        pytest.param(QWEN25, INLINE, id="Qwen2.5"),
+        pytest.param(LLAMA32, INLINE, id="Llama-3.2"),
+        pytest.param(SMOLLM2, INLINE, id="SmolLM2"),
+        pytest.param(GEMMA3, INLINE, id="Gemma-3"),
         pytest.param(QWEN3, ReasoningForm(field="reasoning_content"), id="Qwen3"),
         pytest.param(QWEN3_INLINE, INLINE, id="Qwen3 without the field"),
         pytest.param(SEED, ReasoningForm(field="reasoning_content"), id="Seed-OSS"),

@@ -274,6 +274,55 @@ def test_one_recipe_has_teachers_in_process_and_behind_vllm_serve(tmp_path: Path
 
 
 @needs_vllm
+def test_scores_are_those_of_transformers_and_nonsense_scores_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoTokenizer
+
+    from mixdistill.builders.scorer_transformers import open_transformers
+    from mixdistill.builders.scorer_vllm import open_vllm_scorer
+    from mixdistill.builders.surprise import Row, mean_logprob
+    from mixdistill.builders.weights import find_weights
+    from mixdistill.scoring import Scoring
+
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    tokenizer = AutoTokenizer.from_pretrained(SMOLLM2)
+    asked = [{"role": "user", "content": "Anna has 7 apples and buys 5. How many has she?"}]
+    question = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
+    first = len(tokenizer(question)["input_ids"])
+    answers = ["She has 7 + 5 = 12 apples.", "5 apples. + She 12 = has 7"]
+    rows = [Row(tokenizer(question + answer)["input_ids"], first) for answer in answers]
+    weights = find_weights(str(SMOLLM2))
+    scoring = Scoring(engine="vllm", engine_args={**SMALL, "max_model_len": CONTEXT_TOKENS})
+    with open_vllm_scorer(weights, scoring) as scorer:
+        found = dict(scorer.score(rows))
+    with open_transformers(weights, Scoring(device="cpu", batch_tokens=64)) as other:
+        wanted = dict(other.score(rows))
+
+    for number, row in enumerate(rows):
+        assert len(found[number].logprobs) == len(row.ids) - first
+        assert found[number].logprobs == pytest.approx(wanted[number].logprobs, abs=1e-3)
+        assert found[number].ranks == pytest.approx(wanted[number].ranks, abs=1)
+    assert mean_logprob(found[0].logprobs) > mean_logprob(found[1].logprobs) + 1
+
+
+@needs_vllm
+def test_an_argument_that_vllm_has_not_is_named_before_the_student_is_loaded() -> None:
+    from mixdistill.builders.scorer_vllm import open_vllm_scorer
+    from mixdistill.builders.weights import Weights
+    from mixdistill.scoring import Scoring
+
+    nobody = Weights("nobody/nothing", None, "", "")
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"max_model_length": 9}, "'max_model_length' is no argument of vLLM .*; did you mean 'max_model_len'?"),
+        ({"dtype": "half"}, "'dtype' cannot be set here"),
+    ]
+    for arguments, told in cases:
+        scoring = Scoring(engine="vllm", engine_args=arguments)
+        with pytest.raises(RecipeError, match=told), open_vllm_scorer(nobody, scoring):
+            pass
+
+
+@needs_vllm
 def test_a_terminated_run_keeps_what_is_finished_and_leaves_no_process(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     fields: dict[str, object] = {
