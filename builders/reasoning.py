@@ -15,9 +15,12 @@ OpenAI's documentation know. Tool calls are not read. Which form a student wants
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mixdistill.records import Message
+
+if TYPE_CHECKING:
+    import polars
 
 
 class SplitText(NamedTuple):
@@ -155,6 +158,17 @@ def join_reasoning(reasoning: str | None, response: str, form: ReasoningForm = I
         return {"role": "assistant", "content": response}
     # What the template opens has to be closed, also where there was no thinking.
     return {"role": "assistant", "content": f"{form.opener}{reasoning or ''}{form.closer}{response}"}
+
+
+def join_columns(
+    reasoning: "polars.Series", response: "polars.Series", form: ReasoningForm = INLINE
+) -> "list[polars.Series]":
+    """The same for many rows at once: the texts of the message's fields besides its role, `content` last."""
+    empty = reasoning.is_null() | (reasoning == "")
+    if form.field is not None:
+        return [reasoning.set(empty, None).alias(form.field), response.alias("content")]
+    joined = form.opener + reasoning.fill_null("") + form.closer + response
+    return [(response.zip_with(empty, joined) if form.opener else joined).alias("content")]
 
 
 def _split_opened(text: str, opener: str) -> SplitText:

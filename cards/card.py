@@ -68,7 +68,7 @@ def make_card(recipe: Recipe, run: Run, configs: Sequence[Config]) -> str:
 
 def main_mix(recipe: Recipe) -> str:
     """The mix that is loaded if none is named: the first that really mixes, else the first."""
-    return next((name for name, shares in recipe.mixes.items() if len(shares) > 1), next(iter(recipe.mixes)))
+    return next((name for name in recipe.mixes if len(recipe.parts(name)) > 1), next(iter(recipe.mixes)))
 
 
 def _head(recipe: Recipe, configs: Sequence[Config], licence: Licence) -> str:
@@ -78,7 +78,7 @@ def _head(recipe: Recipe, configs: Sequence[Config], licence: Licence) -> str:
 
     head: dict[str, object] = {
         "pretty_name": recipe.name,
-        "language": ["en"],
+        "language": [recipe.language],
         **({"license": licence.identifier} if licence.identifier else {}),
         "task_categories": ["text-generation"],
         "annotations_creators": ["machine-generated"],
@@ -159,23 +159,75 @@ def _mix_table(mixes: Sequence[MixNumbers]) -> str:
     rows = []
     for mix in mixes:
         shares = ", ".join(
-            f"{share:.3g} {_code(part)} ({_counted(mix['rows_by_part'][part], 'row')})"
+            f"{share:.3g} {_code(part)} ({_counted(mix['rows_by_part'][part], 'row')}{_of_tokens(mix, part)})"
             for part, share in mix["shares"].items()
         )
         tokens = mix["completion_tokens"]
         counted = f"{tokens['sum']:,}" if tokens["n"] else "not counted"
         if 0 < tokens["n"] < mix["rows"]:
             counted += f" in {_counted(tokens['n'], 'row')}"
-        rows.append([_code(mix["mix"]), shares, f"{mix['rows']:,}", counted, f"{mix['completion_chars']:,}"])
-    return _table(["mix", "shares", "rows", "tokens", "characters"], rows, numbers=3)
+        rows.append([
+            _code(mix["mix"]), shares, f"{mix['rows']:,}", f"{mix['problems']:,}", counted,
+            f"{mix['completion_chars']:,}",
+        ])  # fmt: skip
+    return _table(["mix", "shares", "rows", "problems", "tokens", "characters"], rows, numbers=4)
+
+
+def _of_tokens(mix: MixNumbers, part: str) -> str:
+    """The share of the tokens that a part has, where they were counted and it has not all of them."""
+    share = mix["shares_of_tokens"].get(part, 1.0)
+    return f", {share:.3g} of the tokens" if share < 1 else ""
+
+
+_MATCHES = {
+    "problems": "hold the same problems in the same order",
+    "tokens": "hold as many tokens, from the same problems as far as they go",
+    "steps": "hold as many rows, each from the problems that its own teachers got right",
+}
 
 
 def _match_note(recipe: Recipe, mixes: Sequence[MixNumbers]) -> str:
-    if recipe.mixing.match == "none":
-        return "The mixes may hold different problems: each is drawn from those that its own teachers got right."
-    contrasts = {tuple(mix["contrast"]) for mix in mixes if len(mix["contrast"]) > 1}
-    told = "; ".join(", ".join(f"`{name}`" for name in contrast) for contrast in sorted(contrasts))
-    return f"These mixes hold the same problems in the same order: {told}." if told else ""
+    mixing = recipe.mixing
+    if mixing.match == "none":
+        told = "The mixes may hold different problems: each is drawn from those that its own teachers got right."
+    else:
+        how = _MATCHES[mixing.match]
+        if mixing.match == "problems" and mixing.order != "shuffled":
+            how = "hold the same problems"
+        contrasts = {tuple(mix["contrast"]) for mix in mixes if len(mix["contrast"]) > 1}
+        named = "; ".join(", ".join(f"`{name}`" for name in contrast) for contrast in sorted(contrasts))
+        told = f"These mixes {how}: {named}." if named else ""
+    return " ".join([told, *_mixing_notes(recipe)]).strip()
+
+
+def _mixing_notes(recipe: Recipe) -> list[str]:
+    """What else a reader must know of how rows were chosen, where the recipe says so."""
+    mixing = recipe.mixing
+    notes = []
+    if mixing.by == "tokens":
+        notes.append("Ratios are over tokens, not rows.")
+    if mixing.per_problem > 1:
+        notes.append(f"A problem has up to {mixing.per_problem} traces in a mix.")
+    if mixing.select != "random":
+        how = f"that suits the student best (by {mixing.scoring.metric})" if mixing.select == "student" else ""
+        chosen = (
+            how
+            or {"first": "drawn first", "shortest": "that is shortest", "longest": "that is longest"}[
+                mixing.select
+            ]
+        )
+        notes.append(f"Of several right traces the one {chosen} was taken.")
+    if mixing.order != "shuffled":
+        notes.append(f"Rows stand in order of length, {mixing.order.removesuffix('_first')} ones first.")
+    low, high = mixing.difficulty.keep
+    if (low, high) != (0, 1):
+        notes.append(f"Only problems with a pass rate from {low:g} to {high:g} were taken.")
+    banded = {band for name in recipe.mixes for band in recipe.shares(name) if band}
+    if banded:
+        ranges = "; ".join(f"{band}: {mixing.difficulty.bands[band][0]:g} to {mixing.difficulty.bands[band][1]:g}"
+                           for band in sorted(banded))  # fmt: skip
+        notes.append(f"Ratios depend on the pass rate of the problem ({ranges}).")
+    return notes
 
 
 def _examples(run: Run, mix: str) -> str:

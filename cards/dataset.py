@@ -9,7 +9,7 @@ In: a finished run (problems, traces, verdicts, stats, plots, mixes). Out: `data
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
 import mixdistill
 from mixdistill.cards.card import Config, make_card
@@ -19,7 +19,9 @@ from mixdistill.files import cannot_write, file_digest, read_parquet, write_byte
 from mixdistill.recipe import Recipe
 from mixdistill.records import Suspect, Trace, Verdict, polars_schema
 from mixdistill.run import Run, versions
-from mixdistill.tables import read_suspects, read_traces, read_verdicts
+from mixdistill.score_files import read_scores
+from mixdistill.scoring import Metric
+from mixdistill.tables import read_lengths, read_suspects, read_traces, read_verdicts
 
 if TYPE_CHECKING:
     import datasets
@@ -73,8 +75,15 @@ def _write_data(recipe: Recipe, run: Run, folder: Path) -> list[Config]:
         configs.append(_write_config(folder, name, frame, frame.schema))
     verdicts = read_verdicts(run).drop("problem_id")
     traces = read_traces(run).join(verdicts, on="trace_id", how="left", maintain_order="left")
+    traces = traces.join(read_lengths(run), on="trace_id", how="left", maintain_order="left")
+    measured = ["tokens", "chars", "reasoning_chars"]
+    if recipe.mixing.select == "student":
+        traces = traces.join(read_scores(run), on="trace_id", how="left", maintain_order="left")
+        measured += get_args(Metric)
     traces = traces.filter(traces["error"].is_null())  # a failed request has no trace, and its error names hosts
-    schema = {**polars_schema(Trace), **polars_schema(Verdict)}
+    schema = {
+        **polars_schema(Trace), **polars_schema(Verdict), **{name: traces.schema[name] for name in measured}
+    }  # fmt: skip
     for column in ("error", "latency_seconds", "seconds"):  # always null; times of this machine
         del schema[column]
     configs.append(_write_config(folder, TRACES_CONFIG, traces.select(*schema), schema))

@@ -6,11 +6,14 @@ for a problem is `builders.completions`.
 
 import importlib.resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from mixdistill.yaml_file import explain, near, read_yaml
+
+if TYPE_CHECKING:
+    import polars
 
 SHIPPED = Path(str(importlib.resources.files("mixdistill.recipes")))
 "Folder of the shipped recipes, their prompts and their problems."
@@ -21,6 +24,15 @@ _SLOT = "{{problem}}"
 def fill(template: str, problem: str) -> str:
     """The template with the text of the problem in its slot."""
     return template.replace(_SLOT, problem)
+
+
+def fill_column(template: str, problems: "polars.Series") -> "polars.Series":
+    """The same for many problems at once."""
+    before, *rest = template.split(_SLOT)
+    filled = before + problems + rest[0]
+    for text in rest[1:]:  # a template may name its slot twice
+        filled = filled + problems + text
+    return filled
 
 
 def _has_slot(template: str) -> str:

@@ -17,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from mixdistill.prompt import Template
+from mixdistill.decontamination import Decontaminate
+from mixdistill.mixing import Mixing, Share
 from mixdistill.recipe_part import Name, Part, Source, resolve_path
 from mixdistill.records import AnswerType, Leniency
 from mixdistill.teachers import (
@@ -31,8 +32,6 @@ from mixdistill.teachers import (
     without_folders,
 )
 from mixdistill.yaml_file import PlacedError, near
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 # Keys of a teacher that say nothing about its traces, and may name what is nobody's business.
 _OF_THIS_MACHINE = (
@@ -174,31 +173,6 @@ class Stats(Part):
         return str(resolve_path(Path(name), info)) if name and name.endswith(".json") else name
 
 
-class Mixing(Part):
-    """What holds for all mixes of the recipe."""
-
-    match: Literal["problems", "none"] = "problems"
-    "problems: the mixes of one contrast hold the same problems, those that all their teachers got right."
-    contrasts: tuple[tuple[str, ...], ...] = ()
-    "Lists of mixes that are compared with each other; default: all mixes are one contrast."
-    rows: Annotated[int, Field(ge=1)] | None = None
-    "Rows of each mix; default: as many as there are."
-    multiple_of: Annotated[int, Field(ge=1)] = 1
-    "Rows are rounded down to a multiple of this, so that ratios like 0.2 come out whole (5)."
-    prompt: Template = "{{problem}}"
-    "What the student is asked; {{problem}} is replaced."
-    suspect_references: Literal["leave_out", "keep"] = "leave_out"
-    "What becomes of problems whose reference looks wrong, those that `mixdistill verify --audit` lists."
-    student: str | None = None
-    "Folder, Hub id or template file of the student: reasoning is joined as its template wants; default: <think>."
-
-    @field_validator("student")
-    @classmethod
-    def _resolve_student(cls, name: str | None, info: ValidationInfo) -> str | None:
-        path = resolve_path(Path(name), info) if name else None
-        return str(path.absolute()) if path is not None and path.exists() else name
-
-
 class Publish(Part):
     """Where the dataset goes."""
 
@@ -215,11 +189,14 @@ class Recipe(Part):
 
     name: Name
     "Name of the run, and of its folder under runs/."
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")] = "en"
+    "Language of problems and traces, as an ISO 639 code."
     seed: int = 42
     "Every draw follows from it."
     limit: Annotated[int, Field(ge=1)] | None = None
     "Keep only the first so many problems."
     problems: Annotated[tuple[ProblemSource, ...], Field(min_length=1)]
+    decontaminate: Decontaminate = Decontaminate()
     teachers: Annotated[dict[Name, Teacher], Field(min_length=1)]
     escalate: tuple[Name, ...] = ()
     "Teachers in order: each is asked only about the problems that those before it did not get right."
@@ -229,8 +206,9 @@ class Recipe(Part):
     verify: Verify = Verify()
     stats: Stats = Stats()
     mixing: Mixing = Mixing()
-    mixes: Annotated[dict[Name, dict[str, Fraction]], Field(min_length=1)]
-    "For each mix the share of each teacher, style (long, short) or size (large, small)."
+    mixes: Annotated[dict[Name, dict[str, Share]], Field(min_length=1)]
+    """For each mix the share of each teacher, style (long, short) or size (large, small); or these shares for each
+    band of difficulty, such as {easy: {short: 1}, hard: {long: 1}}."""
     publish: Publish | None = None
 
     @field_validator("teachers", mode="before")
@@ -251,10 +229,12 @@ class Recipe(Part):
 
     @field_validator("mixes")
     @classmethod
-    def _ratios_sum_to_one(cls, mixes: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-        for name, shares in mixes.items():
-            if abs(sum(shares.values()) - 1) > 1e-9:
-                raise PlacedError((name,), f"shares of mix {name} sum to {sum(shares.values()):g}, not to 1")
+    def _ratios_sum_to_one(cls, mixes: dict[str, dict[str, Share]]) -> dict[str, dict[str, Share]]:
+        for name, content in mixes.items():
+            for band, shares in _by_band(content, name).items():
+                if abs(sum(shares.values()) - 1) > 1e-9:
+                    which = f"{name}, band {band}," if band else name
+                    raise PlacedError((name,), f"shares of mix {which} sum to {sum(shares.values()):g}, not to 1")
             if name in ("traces", "suspects", "data", "problems"):
                 raise PlacedError((name,), "this name is taken; choose another one")
         return mixes
@@ -273,12 +253,29 @@ class Recipe(Part):
         open_ended = any(
             isinstance(teacher, DatasetTeacher) and teacher.columns.teacher for teacher in self.teachers.values()
         )
-        for name, shares in self.mixes.items():
-            for part in shares:
+        for name, content in self.mixes.items():
+            by_band = _by_band(content, name)
+            for band in by_band:
+                if band:
+                    _known_name(band, self.mixing.difficulty.bands, ("mixes", name), "band of difficulty")
+            for part in dict.fromkeys(part for shares in by_band.values() for part in shares):
                 if not open_ended and not self.teachers_of(part):
                     known = [*self.teachers, *_groups(self.teachers.values())]
                     _known_name(part, known, ("mixes", name), "teacher, style or size")
+        for name in () if open_ended else self.mixing.difficulty.by:
+            _known_name(name, self.teachers, ("mixing", "difficulty", "by"), "teacher")
         return self
+
+    def shares(self, mix: str) -> dict[str, dict[str, float]]:
+        """The shares of the parts of a mix, by band of difficulty; one band without a name if it has none."""
+        by_band = _by_band(self.mixes[mix], mix)
+        return {
+            band: {part: share for part, share in shares.items() if share > 0} for band, shares in by_band.items()
+        }
+
+    def parts(self, mix: str) -> list[str]:
+        """The parts that a mix takes traces from, in the order of the recipe."""
+        return list(dict.fromkeys(part for shares in self.shares(mix).values() for part in shares))
 
     def asks_by_verdicts(self, name: str) -> bool:
         """Whether what a teacher, or one behind it, is asked next depends on how its traces are judged."""
@@ -298,6 +295,7 @@ class Recipe(Part):
             content.pop(key, None)
         parts = [
             *cast("list[dict[str, object]]", content["problems"]),
+            *cast("dict[str, list[dict[str, object]]]", content.get("decontaminate", {})).get("against", []),
             *cast("dict[str, dict[str, object]]", content["teachers"]).values(),
             cast("dict[str, object]", content.get("stats", {})),
             cast("dict[str, object]", content.get("mixing", {})),
@@ -322,6 +320,16 @@ def _without_texts(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_without_texts(part) for part in value]
     return "(left out)" if isinstance(value, str) else value
+
+
+def _by_band(content: Mapping[str, Share], mix: str) -> dict[str, dict[str, float]]:
+    """The shares by band, whether the mix has bands or not. Raises PlacedError if it has both."""
+    bands = {name: shares for name, shares in content.items() if isinstance(shares, dict)}
+    plain = {name: share for name, share in content.items() if not isinstance(share, dict)}
+    if bands and plain:
+        one, other = next(iter(plain)), next(iter(bands))
+        raise PlacedError((mix,), f"{one!r} has a share, and {other!r} has shares of its own; write one or other")
+    return bands or {"": plain}
 
 
 def _groups(teachers: Sequence[Voice] | object) -> list[str]:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from mixdistill.decontamination import Benchmark, Decontaminate
 from mixdistill.errors import RecipeError
 from mixdistill.files import write_text
+from mixdistill.mixing import Caps, Difficulty, Mixing
 from mixdistill.prompt import PROMPT_SUFFIX, SHIPPED, is_file
 from mixdistill.prompt import known_keys as known_prompt_keys
 from mixdistill.recipe import (
@@ -20,7 +22,6 @@ from mixdistill.recipe import (
     Columns,
     Failures,
     Judge,
-    Mixing,
     ProblemSource,
     Procedural,
     Publish,
@@ -29,6 +30,7 @@ from mixdistill.recipe import (
     Verify,
 )
 from mixdistill.recipe_part import Name
+from mixdistill.scoring import Scoring
 from mixdistill.teachers import (
     DatasetTeacher,
     LlamaCppTeacher,
@@ -120,7 +122,9 @@ def _known_keys(place: Place) -> list[str]:
 _MODELS: dict[str, list[type[BaseModel]]] = {
     "problems": [ProblemSource], "problems.columns": [Columns], "generate": [Procedural],
     "teachers": [OpenAITeacher, VLLMTeacher, LlamaCppTeacher, DatasetTeacher], "teachers.columns": [TraceColumns],
+    "decontaminate": [Decontaminate], "against": [Benchmark],
     "samples": [UntilCorrect], "price": [Price], "failures": [Failures], "budget": [Budget], "cluster": [Cluster],
-    "verify": [Verify], "judge": [Judge], "stats": [Stats], "mixing": [Mixing], "publish": [Publish],
+    "verify": [Verify], "judge": [Judge], "stats": [Stats], "mixing": [Mixing],
+    "at_most": [Caps], "difficulty": [Difficulty], "scoring": [Scoring], "publish": [Publish],
 }  # fmt: skip
 "What may stand under a key."

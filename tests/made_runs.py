@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -20,10 +21,10 @@ from mixdistill.records import (
     to_frame,
     trace_id,
 )
-from mixdistill.run import Run
+from mixdistill.run import Figures, Run
 
 
-def make_recipe(mixes: Mapping[str, Mapping[str, float]], **more: object) -> Recipe:
+def make_recipe(mixes: Mapping[str, Mapping[str, Any]], **more: object) -> Recipe:
     """A recipe with the teachers `long` and `short`; `more` are further keys of it."""
     teachers = {style: {"engine": "dataset", "file": "t.jsonl", "style": style} for style in ("long", "short")}
     return Recipe.model_validate(
@@ -112,5 +113,9 @@ def finish_run(recipe: Recipe, run: Run) -> dict[str, int]:
 
     compute_stats(recipe, run)
     draw_plots(run)
-    build_mixes(recipe, run)
+    build_mixes(recipe, run, silent)
     return build_dataset(recipe, run)
+
+
+def silent(done: int, total: int, note: str, figures: Figures | None = None, /) -> None:
+    """Progress that nobody looks at."""

@@ -202,7 +202,7 @@ def test_numbers_stand_to_the_right(plain: Made) -> None:
     rules = {line: rule for line, rule in itertools.pairwise(lines) if rule.startswith("| ---")}
 
     assert rules == {
-        "| mix | shares | rows | tokens | characters |": "| --- | --- | ---: | ---: | ---: |",
+        "| mix | shares | rows | problems | tokens | characters |": "| --- | --- | ---: | ---: | ---: | ---: |",
         "| teacher | model | style | size | how it was asked |": "| --- | --- | --- | --- | --- |",
         "| teacher | style | judged | correct | pass rate | 95% interval | cut by limit |":
             "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
@@ -339,7 +339,7 @@ def test_lengths_that_nobody_counted_are_characters_and_the_card_says_how_to_cou
     note = "Nobody counted tokens, so lengths are in characters; set `stats.tokenizer` in the recipe"
 
     assert note in plain.body
-    assert [row[3] for row in tables(plain.body)["shares"][1:]] == ["not counted"] * 3
+    assert [row[4] for row in tables(plain.body)["shares"][1:]] == ["not counted"] * 3
 
 
 def test_tokens_that_only_some_teachers_counted_are_told_with_their_rows(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_tokens_that_only_some_teachers_counted_are_told_with_their_rows(tmp_pat
 
     body = made(tmp_path, PROBLEMS, traces, make_recipe(MIXES)).body
 
-    assert [row[3] for row in tables(body)["shares"][1:]] == ["500", "not counted", "100 in 1 row"]
+    assert [row[4] for row in tables(body)["shares"][1:]] == ["500", "not counted", "100 in 1 row"]
     assert "by the teacher's own count; characters where it gave none (set `stats.tokenizer`" in body
     assert "| `long` | tokens | 100 | 100 | 100 | 0.0% |" in body
     assert "| `short` | characters |" in body

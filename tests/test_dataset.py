@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from made_runs import finish_run, make_problem, make_recipe, make_run, make_suspect, make_trace
+from made_runs import finish_run, make_problem, make_recipe, make_run, make_suspect, make_trace, silent
 
 import mixdistill
 from mixdistill.builders.mix import build_mixes
@@ -65,7 +65,8 @@ def feature(dtype: object) -> Any:
 
 
 def traces_schema() -> dict[str, object]:
-    both = {**polars_schema(Trace), **polars_schema(Verdict)}
+    lengths = dict.fromkeys(("tokens", "chars", "reasoning_chars"), pl.Int64())
+    both = {**polars_schema(Trace), **polars_schema(Verdict), **lengths}
     return {name: dtype for name, dtype in both.items() if name not in DROPPED}
 
 
@@ -206,7 +207,7 @@ def test_a_run_made_elsewhere_gives_the_same_bytes(built: Run, tmp_path: Path) -
 
 def test_a_mix_that_the_recipe_has_no_more_disappears(run: Run) -> None:
     fewer = make_recipe({"short": {"short": 1.0}})
-    build_mixes(fewer, run)
+    build_mixes(fewer, run, silent)
 
     assert build_dataset(fewer, run) == {"short": 10, "traces": 21}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FRONT_DOOR = {"cli", "street", "show", "terminal", "__main__"}
+FRONT_DOOR = {"cli", "command", "looking", "diagnosis", "street", "show", "terminal", "__main__"}
 MODULES = sorted(
     path
     for folder in ("mixdistill", "builders", "verifiers", "cards", "recipes")

@@ -1,23 +1,22 @@
 """Mixes: exact ratios, the same problems in all arms, the same draw every time."""
 
-import itertools
 import json
-import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from made_runs import finish_run, make_problem, make_recipe, make_run, make_suspect, make_trace
+from made_runs import finish_run, make_problem, make_recipe, make_run, make_suspect, make_trace, silent
 
-from mixdistill.builders.mix import Arm, Candidates, build_mixes, draw_contrast, largest_remainder
+from mixdistill.builders.mix import build_mixes
+from mixdistill.builders.stats import compute_stats
 from mixdistill.errors import MixdistillError, RecipeError
 from mixdistill.records import Problem, Status, Trace
 from mixdistill.run import Run
+from mixdistill.trace_files import TraceWriter
 
 MIXES = {"long": {"long": 1.0}, "short": {"short": 1.0}, "mix-long": {"long": 0.2, "short": 0.8}}
 PROBLEMS = [make_problem(number) for number in range(30)]
@@ -27,32 +26,13 @@ BOTH = [
 ]
 
 
-def draw(
-    mixes: Mapping[str, Mapping[str, float]], right: Mapping[str, Iterable[str]], **more: object
-) -> dict[str, Arm]:
-    """The arms of one contrast of all the mixes; `right` says which problems each part got right."""
-    recipe = make_recipe(mixes, **more)
-    problems = sorted({problem for found in right.values() for problem in found})
-    return {arm.name: arm for arm in draw_contrast(recipe, list(mixes), problems, candidates(right))}
-
-
-def candidates(right: Mapping[str, Iterable[str]]) -> Candidates:
-    return {part: {problem: [{"trace_id": problem}] for problem in found} for part, found in right.items()}
-
-
-def names(n: int) -> list[str]:
-    return [f"p-{number}" for number in range(n)]
-
-
-def taken(arm: Arm, part: str) -> set[str]:
-    return {problem for problem, its_part in arm.parts.items() if its_part == part}
-
-
-def build(run: Run, mixes: Mapping[str, Mapping[str, float]] = MIXES, **more: object) -> dict[str, pl.DataFrame]:
+def build(run: Run, mixes: Mapping[str, Mapping[str, Any]] = MIXES, **more: object) -> dict[str, pl.DataFrame]:
     """Builds the mixes; returns the frame of each."""
-    counts = build_mixes(make_recipe(mixes, **more), run)
+    recipe = make_recipe(mixes, **more)
+    compute_stats(recipe, run)
+    rows = build_mixes(recipe, run, silent)
     frames = {name: pl.read_parquet(run.mixes / name / "train.parquet") for name in mixes}
-    assert counts == {name: frame.height for name, frame in frames.items()}
+    assert rows == {name: frame.height for name, frame in frames.items()}
     return frames
 
 
@@ -63,111 +43,6 @@ def told(run: Run, mix: str) -> dict[str, Any]:
 
 def files_of(run: Run) -> dict[str, bytes]:
     return {str(path.relative_to(run.mixes)): path.read_bytes() for path in run.mixes.rglob("*.*")}
-
-
-def counts_by_hand(shares: Sequence[str], rows: int) -> list[int]:
-    """Hamilton's method on exact fractions."""
-    quotas = [Fraction(share) * rows for share in shares]
-    counts = [quota.numerator // quota.denominator for quota in quotas]
-    places = sorted(range(len(shares)), key=lambda place: (counts[place] - quotas[place], place))
-    for place in places[: rows - sum(counts)]:
-        counts[place] += 1
-    return counts
-
-
-@pytest.mark.parametrize(
-    "shares",
-    [
-        ("0.2", "0.8"), ("0.8", "0.2"), ("0.1", "0.9"), ("0.05", "0.95"), ("0.35", "0.65"), ("0.5", "0.5"),
-        ("0.1", "0.2", "0.7"), ("0.15", "0.15", "0.7"), ("0.3", "0.3", "0.3", "0.1"), ("1.0",),
-    ],
-)  # fmt: skip
-def test_counts_are_those_of_the_largest_remainder_in_exact_arithmetic(shares: tuple[str, ...]) -> None:
-    by_part = {f"part {number}": float(share) for number, share in enumerate(shares)}
-
-    for rows in [*range(1, 400), 10_000, 94_733, 1_000_001]:
-        assert [*largest_remainder(by_part, rows).values()] == counts_by_hand(shares, rows), rows
-
-
-@pytest.mark.parametrize(
-    ("shares", "rows", "counts"),
-    [  # thirds have no exact share; the counts sum up all the same
-        ({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}, 10, {"a": 4, "b": 3, "c": 3}),
-        ({"a": 1 / 3, "b": 2 / 3}, 9, {"a": 3, "b": 6}),
-        ({"a": 0.5, "b": 0.5}, 1, {"a": 1, "b": 0}),
-        ({"a": 0.001, "b": 0.999}, 100, {"a": 0, "b": 100}),
-        ({"a": 0.2, "b": 0.8}, 0, {"a": 0, "b": 0}),
-    ],
-)
-def test_counts_sum_to_the_rows(shares: dict[str, float], rows: int, counts: dict[str, int]) -> None:
-    assert largest_remainder(shares, rows) == counts
-
-
-def test_each_problem_stands_once_in_each_arm_and_all_arms_hold_the_same_in_the_same_order() -> None:
-    arms = draw(MIXES, {"long": names(30)[3:], "short": names(28)})
-
-    problems = [list(arm.parts) for arm in arms.values()]
-    assert problems[0] == problems[1] == problems[2]
-    assert sorted(problems[0]) == sorted(names(28)[3:])
-    assert Counter(arms["mix-long"].parts.values()) == {"long": 5, "short": 20}
-    assert taken(arms["long"], "long") == set(problems[0])
-    assert [arm.left_out for arm in arms.values()] == [
-        {"no right trace by long": 3, "no right trace by short": 2}
-    ] * 3
-
-
-@pytest.mark.parametrize("long_first", [True, False])
-def test_an_arm_with_more_long_rows_holds_all_of_one_with_less(long_first: bool) -> None:
-    mixes = {}
-    for tenths in range(11):
-        shares = {"long": tenths / 10, "short": 1 - tenths / 10}
-        turned = dict(reversed(shares.items()))
-        mixes[f"long-{tenths}"] = shares if long_first or tenths % 2 else turned
-
-    arms = draw(mixes, {"long": names(50), "short": names(50)})
-
-    long_rows = [taken(arm, "long") for arm in arms.values()]
-    assert [len(rows) for rows in long_rows] == [5 * tenths for tenths in range(11)]
-    assert all(less < more for less, more in itertools.pairwise(long_rows))
-
-
-def test_which_problems_are_long_is_no_matter_of_their_place_among_the_rows() -> None:
-    arm = draw({"mix": {"long": 0.5, "short": 0.5}}, {"long": names(200), "short": names(200)})["mix"]
-
-    first_half = Counter(list(arm.parts.values())[:100])
-
-    assert 30 < first_half["long"] < 70
-
-
-def test_the_draw_does_not_depend_on_the_order_of_the_input() -> None:
-    recipe = make_recipe(MIXES, mixing={"rows": 17})
-    shuffled = names(30)
-    random.Random(1).shuffle(shuffled)
-
-    def arms(problems: list[str]) -> list[tuple[str, list[tuple[str, str]]]]:
-        drawn = draw_contrast(recipe, list(MIXES), problems, candidates({"long": problems, "short": problems}))
-        return [(arm.name, list(arm.parts.items())) for arm in drawn]
-
-    assert arms(shuffled) == arms(names(30))
-
-
-def test_another_seed_is_another_draw() -> None:
-    right = {"long": names(30), "short": names(30)}
-
-    def mix(seed: int) -> Arm:
-        return draw(MIXES, right, seed=seed, mixing={"rows": 20})["mix-long"]
-
-    assert mix(1) == mix(1)
-    assert set(mix(1).parts) != set(mix(2).parts)
-    assert list(mix(1).parts) != list(mix(2).parts)
-    assert taken(mix(1), "long") != taken(mix(2), "long")
-
-
-def test_another_seed_is_another_order_of_the_same_problems() -> None:
-    first, second = (draw(MIXES, {"long": names(30), "short": names(30)}, seed=seed)["long"] for seed in (1, 2))
-
-    assert sorted(first.parts) == sorted(second.parts)
-    assert list(first.parts) != list(second.parts)
 
 
 def test_the_same_run_gives_the_same_bytes_in_whatever_order_traces_came(tmp_path: Path) -> None:
@@ -225,15 +100,23 @@ def test_shares_in_the_frame_are_those_that_mix_json_tells(tmp_path: Path) -> No
     assert told(run, "mix-long") == {
         "mix": "mix-long",
         "contrast": ["long", "short", "mix-long"],
+        "match": "problems",
+        "by": "rows",
         "rows": 30,
+        "problems": 30,
+        "steps": 2,
+        "batch_size": 16,
         "shares_wanted": {"long": 0.2, "short": 0.8},
         "rows_by_part": {"long": 6, "short": 24},
         "shares": {"long": 0.2, "short": 0.8},
+        "shares_of_tokens": {},
+        "rows_by_band": {"easy": 30},
         "rows_by_teacher": {"long": 6, "short": 24},
         "completion_tokens": {"n": 6, "sum": 42},
         "completion_chars": sum(len(row["completion"][0]["content"]) for row in frame.iter_rows(named=True)),
         "reasoning": "<think>...</think>",
         "problems_left_out": {},
+        "right_traces_left_out": {},
     }
 
 
@@ -383,73 +266,11 @@ def test_a_part_that_no_teacher_has_is_named_with_the_teachers_that_there_are(tm
         build(run, {"mix": {"7b": 1.0}}, teachers=teachers)
 
 
-@pytest.mark.parametrize(
-    ("mixing", "rows"),
-    [({}, 24), ({"rows": 7}, 7), ({"multiple_of": 5}, 20), ({"rows": 14, "multiple_of": 5}, 10)],
-)
-def test_rows_are_as_many_as_asked_in_whole_multiples(mixing: dict[str, int], rows: int) -> None:
-    arms = draw(MIXES, {"long": names(24), "short": names(30)}, mixing=mixing)
-
-    assert [len(arm.parts) for arm in arms.values()] == [rows] * 3
-    expected = {"beyond the size of the mix": 24 - rows, "no right trace by long": 6}
-    assert arms["long"].left_out == {reason: n for reason, n in expected.items() if n}
-
-
-@pytest.mark.parametrize(
-    ("mixing", "kind", "message"),
-    [
-        (
-            {"rows": 25, "multiple_of": 5}, MixdistillError,
-            "mixes long, short, mix-long: mixing.rows is 25, and there are 24 problems that all their teachers "
-            "got right; set mixing.rows=20 or take more samples",
-        ),
-        (
-            {"multiple_of": 25}, MixdistillError,
-            "mixes long, short, mix-long: only 24 problems that all their teachers got right, and at least 25 are "
-            "needed (right by part: long 24, short 30); take more samples, easier problems, or mixing.match=none",
-        ),
-        (
-            {"rows": 30, "multiple_of": 25}, MixdistillError,
-            "mixes long, short, mix-long: only 24 problems that all their teachers got right, and at least 25 are "
-            "needed (right by part: long 24, short 30); take more samples, easier problems, or mixing.match=none",
-        ),
-        (
-            {"rows": 3, "multiple_of": 5}, RecipeError,
-            "mixing.rows is 3, less than mixing.multiple_of, which is 5; raise rows",
-        ),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_had_is_refused_with_what_can(
-    mixing: dict[str, int], kind: type[MixdistillError], message: str
-) -> None:
-    with pytest.raises(MixdistillError) as refused:
-        draw(MIXES, {"long": names(24), "short": names(30)}, mixing=mixing)
-
-    assert (type(refused.value), str(refused.value)) == (kind, message)
-
-
-def test_the_rows_that_a_refusal_names_can_be_had() -> None:
-    arms = draw(MIXES, {"long": names(24), "short": names(30)}, mixing={"rows": 20, "multiple_of": 5})
-
-    assert Counter(arms["mix-long"].parts.values()) == {"long": 4, "short": 16}
-
-
 def test_a_contrast_that_nobody_got_right_is_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", PROBLEMS, [make_trace(PROBLEMS[0], "long", "long")])
 
     with pytest.raises(MixdistillError, match=r"only 0 problems .* \(right by part: long 1, short 0\)"):
         build(run)
-
-
-def test_without_matching_each_arm_draws_from_what_its_own_teachers_got_right() -> None:
-    arms = draw(MIXES, {"long": names(30)[:10], "short": names(30)[5:]}, mixing={"match": "none"})
-
-    assert [len(arm.parts) for arm in arms.values()] == [5, 5, 5]
-    assert set(arms["long"].parts) <= set(names(10))
-    assert set(arms["short"].parts) <= set(names(30)[5:])
-    assert set(arms["mix-long"].parts) == set(names(10)[5:])
-    assert arms["long"].left_out == {"beyond the size of the mix": 5, "no right trace by long": 20}
-    assert Counter(arms["mix-long"].parts.values()) == {"long": 1, "short": 4}
 
 
 def test_mixes_of_different_contrasts_need_not_hold_the_same_problems(tmp_path: Path) -> None:
@@ -470,13 +291,6 @@ def test_a_mix_in_two_contrasts_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(RecipeError, match="mix 'long' stands in two contrasts; give it a second name"):
         build(run, mixing={"contrasts": [["long", "short"], ["long", "mix-long"]]})
-
-
-def test_a_part_with_no_share_asks_nothing_of_its_teacher() -> None:
-    arms = draw({"short": {"long": 0.0, "short": 1.0}}, {"long": [], "short": names(5)})
-
-    assert sorted(arms["short"].parts) == names(5)
-    assert arms["short"].shares == {"short": 1.0}
 
 
 def test_problems_with_a_suspect_reference_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -510,9 +324,7 @@ def test_leaving_suspects_out_moves_no_other_problem_to_another_part(tmp_path: P
 def test_a_mix_that_suspects_leave_empty_says_why(tmp_path: Path) -> None:
     run = make_run(tmp_path, PROBLEMS, BOTH, suspects=[make_suspect(problem) for problem in PROBLEMS])
 
-    with pytest.raises(
-        MixdistillError, match="; 30 more are left out for their references, see 'mixdistill verify"
-    ):
+    with pytest.raises(MixdistillError, match=r"; left out before: 30 problems: the reference looks wrong$"):
         build(run)
 
 
@@ -532,3 +344,128 @@ def test_what_a_judge_says_brings_no_trace_into_a_mix(tmp_path: Path) -> None:
     verdicts.write_parquet(run.verdicts)
 
     assert PROBLEMS[0].problem_id not in build(run)["long"]["problem_id"]
+
+
+def told_rows(frame: pl.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
+    return frame.select(columns).rows()
+
+
+def with_lengths(problem: Problem, *tokens: int) -> list[Trace]:
+    """Short traces of a problem, one a number of tokens."""
+    return [
+        replace(make_trace(problem, "short", sample=number), completion_tokens=n)
+        for number, n in enumerate(tokens)
+    ]
+
+
+@pytest.mark.parametrize(("select", "tokens"), [("shortest", [10, 5]), ("longest", [30, 9]), ("first", [20, 9])])
+def test_of_several_right_traces_the_one_that_the_recipe_asks_for_is_taken(
+    tmp_path: Path, select: str, tokens: list[int]
+) -> None:
+    one, other = PROBLEMS[:2]
+    run = make_run(tmp_path, [one, other], [*with_lengths(one, 20, 10, 30), *with_lengths(other, 9, 5)])
+
+    frame = build(run, {"short": {"short": 1.0}}, mixing={"select": select})["short"]
+
+    taken = dict(told_rows(frame, "problem_id", "completion_tokens"))
+    assert [taken[one.problem_id], taken[other.problem_id]] == tokens
+
+
+def test_a_problem_gives_up_to_k_traces_and_each_only_once(tmp_path: Path) -> None:
+    one, other = PROBLEMS[:2]
+    run = make_run(tmp_path, [one, other], [*with_lengths(one, 20, 10, 30), *with_lengths(other, 9)])
+
+    frame = build(run, {"short": {"short": 1.0}}, mixing={"per_problem": 2, "select": "shortest"})["short"]
+
+    assert sorted(told_rows(frame, "problem_id", "completion_tokens")) == sorted(
+        [(one.problem_id, 10), (one.problem_id, 20), (other.problem_id, 9)]
+    )
+    assert (told(run, "short")["rows"], told(run, "short")["problems"]) == (3, 2)
+
+
+def test_traces_of_another_length_and_those_that_loop_are_left_out_and_counted(tmp_path: Path) -> None:
+    kept, short, long, looping = PROBLEMS[:4]
+    traces = [with_lengths(problem, n)[0] for problem, n in ((kept, 50), (short, 3), (long, 900), (looping, 50))]
+    run = make_run(tmp_path, PROBLEMS[:4], traces)
+    loops = pl.when(pl.col("trace_id") == traces[3].trace_id).then(0.9).otherwise(0.1)
+    pl.read_parquet(run.verdicts).with_columns(repetition=loops).write_parquet(run.verdicts)
+
+    frame = build(run, {"short": {"short": 1.0}}, mixing={"min_tokens": 10, "max_tokens": 100})["short"]
+
+    assert frame["problem_id"].to_list() == [kept.problem_id]
+    assert told(run, "short")["right_traces_left_out"] == {
+        "longer than max_tokens": 1, "loops": 1, "shorter than min_tokens": 1
+    }  # fmt: skip
+    assert told(run, "short")["problems_left_out"] == {"no right trace by short": 3}
+
+
+def test_limits_in_tokens_are_refused_where_nobody_counted_them(tmp_path: Path) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH)
+
+    with pytest.raises(RecipeError, match=r"min_tokens and max_tokens goes by tokens, .* set stats.tokenizer"):
+        build(run, mixing={"max_tokens": 100})
+
+
+def sampled(problem: Problem, right: int, of: int) -> tuple[list[Trace], dict[str, Status]]:
+    """Short traces of a problem, of which only the first ones are right."""
+    traces = [make_trace(problem, "short", sample=number) for number in range(of)]
+    return traces, {trace.trace_id: "incorrect" for trace in traces[right:]}
+
+
+def test_problems_whose_pass_rate_lies_elsewhere_are_left_out_and_counted(tmp_path: Path) -> None:
+    traces: list[Trace] = []
+    wrong: dict[str, Status] = {}
+    for problem, right in zip(PROBLEMS[:5], (4, 3, 2, 1, 0), strict=True):
+        more, more_wrong = sampled(problem, right, 4)
+        traces, wrong = traces + more, wrong | more_wrong
+    run = make_run(tmp_path, PROBLEMS[:5], traces, wrong)
+
+    frame = build(run, {"short": {"short": 1.0}}, mixing={"difficulty": {"keep": [0.25, 0.75]}})["short"]
+
+    assert set(frame["problem_id"]) == {problem.problem_id for problem in PROBLEMS[1:4]}
+    assert told(run, "short")["problems_left_out"] == {"pass rate not between 0.25 and 0.75": 2}
+
+
+def test_easy_problems_get_short_traces_and_hard_ones_long(tmp_path: Path) -> None:
+    traces = [make_trace(problem, "long", "long") for problem in PROBLEMS]
+    wrong: dict[str, Status] = {}
+    for place, problem in enumerate(PROBLEMS):
+        more, more_wrong = sampled(problem, 1 if place % 3 else 4, 4)
+        traces, wrong = traces + more, wrong | more_wrong
+    run = make_run(tmp_path, PROBLEMS, traces, wrong)
+    adaptive = {"easy": {"short": 1.0}, "hard": {"long": 0.5, "short": 0.5}}
+
+    frame = build(run, {"adaptive": adaptive}, mixing={"difficulty": {"by": ["short"]}})["adaptive"]
+
+    easy = {problem.problem_id for problem in PROBLEMS[::3]}
+    parts = Counter((row["problem_id"] in easy, row["part"]) for row in frame.iter_rows(named=True))
+    assert parts == {(True, "short"): 10, (False, "long"): 10, (False, "short"): 10}
+    assert told(run, "adaptive")["rows_by_band"] == {"easy": 10, "hard": 20}
+    assert told(run, "adaptive")["shares_wanted"] == adaptive
+
+
+@pytest.mark.parametrize("order", ["short_first", "long_first"])
+def test_rows_stand_in_the_order_of_a_curriculum(tmp_path: Path, order: str) -> None:
+    traces = [replace(make_trace(problem, "short"), completion_tokens=n) for n, problem in enumerate(PROBLEMS, 5)]
+    run = make_run(tmp_path, PROBLEMS, traces)
+
+    frame = build(run, {"short": {"short": 1.0}}, mixing={"order": order})["short"]
+
+    lengths = frame["completion_tokens"].to_list()
+    assert lengths == sorted(range(5, 35), reverse=order == "long_first")
+
+
+def test_texts_are_found_where_the_index_of_the_traces_is_lost(tmp_path: Path) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH)
+    for path in run.trace_files():
+        path.unlink()
+    writer = TraceWriter(run)
+    for trace in BOTH:
+        writer.write(trace)
+    writer.close()
+    with_index = build(run)
+    for index in run.traces.glob("*.index"):
+        index.unlink()
+
+    assert all(frame.equals(with_index[name]) for name, frame in build(run).items())
+    assert with_index["long"]["completion"][0][0]["content"].startswith("long 0: ")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from mixdistill.builders.reasoning import (
     INLINE,
     MARKS,
     ReasoningForm,
+    join_columns,
     join_reasoning,
     read_message,
     split_text,
@@ -166,3 +168,19 @@ def test_a_megabyte_of_noise_is_taken_apart_in_a_moment(piece: str) -> None:
         split_text(opener + piece * (1_000_000 // len(piece)))
 
     assert time.perf_counter() - started < 6
+
+
+@pytest.mark.parametrize(
+    "form", [INLINE, ReasoningForm(field="thinking"), ReasoningForm(opener="", closer="\n</think>\n\n")]
+)
+def test_columns_are_joined_as_single_texts_are(form: ReasoningForm) -> None:
+    texts = [("1 + 1 is 2", "It is 2."), (None, "It is 2."), ("", "Two."), ("a\nb", "")]
+
+    joined = join_columns(
+        pl.Series([one for one, _ in texts], dtype=pl.String), pl.Series([two for _, two in texts]), form
+    )
+
+    rows = [dict(zip([column.name for column in joined], row, strict=True)) for row in zip(*joined, strict=True)]
+    assert rows == [
+        {name: text for name, text in join_reasoning(*pair, form).items() if name != "role"} for pair in texts
+    ]

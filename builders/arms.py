@@ -1,0 +1,350 @@
+"""Arms: which problems each mix holds, in which order, and which part gives each its trace.
+
+In: what a run offers (`offers.Offered`). Out: an Arm for each mix. All is a function of the seed, the ids and who
+got what right; the order of the input does not matter. Mixes that are compared take their problems from those that
+all their teachers got right, or, where the recipe lets them differ in problems (match: steps, none), each from as
+many as its ratio allows. Method: Mix Distillation (arXiv 2502.12143, section 4); the rules by which mixes are made
+alike, and a problem gets its part, are ours.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from mixdistill.builders.offers import Offered, draw_keys, given_by, no_tokens
+from mixdistill.builders.sharing import blocks_by_tokens, largest_remainder, most_rows, share_out
+from mixdistill.errors import MixdistillError, RecipeError
+from mixdistill.recipe import Recipe
+
+if TYPE_CHECKING:
+    import polars
+
+_CAPPED = ("source", "subject", "level")
+
+
+class Arm(NamedTuple):
+    """One mix, drawn."""
+
+    name: str
+    shares: dict[str, dict[str, float]]
+    "Of the parts, by band of difficulty; one band without a name if the mix has none."
+    rows: "polars.DataFrame"
+    "problem_id, slot, part, and `number` of the trace in `Offered.traces`, in the order of the rows."
+    left_out: dict[str, int]
+    "Problems that are not in the mix, by reason."
+
+
+def contrasts(recipe: Recipe) -> list[tuple[str, ...]]:
+    """The contrasts that the recipe names, and one of all the mixes that it does not.
+
+    Raises RecipeError if a mix stands in two.
+    """
+    named = [tuple(contrast) for contrast in recipe.mixing.contrasts]
+    taken = Counter(name for contrast in named for name in contrast)
+    twice = [name for name, n in taken.items() if n > 1]
+    if twice:
+        raise RecipeError(f"mixing.contrasts: mix {twice[0]!r} stands in two contrasts; give it a second name")
+    rest = tuple(name for name in recipe.mixes if name not in taken)
+    return [*named, rest] if rest else named
+
+
+def draw_contrast(recipe: Recipe, contrast: Sequence[str], offered: Offered) -> list[Arm]:
+    """The mixes of one contrast.
+
+    Raises MixdistillError if there is nothing to draw from or less than the recipe asks for, RecipeError for
+    settings that cannot be met.
+    """
+    slots = _in_drawing_order(recipe, offered)
+    same = recipe.mixing.match in ("problems", "tokens")
+    drawn = (_from_the_same if same else _from_their_own)(recipe, contrast, offered, slots)
+    return [
+        Arm(
+            name,
+            recipe.shares(name),
+            _in_order(recipe, offered, rows),
+            _left_out(recipe, _needed(recipe, contrast if same else [name]), offered, slots, rows, needs_all=same),
+        )
+        for name, rows in drawn.items()
+    ]
+
+
+def _in_drawing_order(recipe: Recipe, offered: Offered) -> "polars.DataFrame":
+    """The slots with what their problems are, first slots first, else in the order of their keys."""
+    import polars as pl
+
+    about = offered.problems.select("problem_id", "band", *_CAPPED).with_columns(
+        draw_keys(offered.problems["problem_id"], recipe.seed, "draw"),
+        draw_keys(offered.problems["problem_id"], recipe.seed, "part"),
+    )
+    slots = offered.slots.join(about, on="problem_id", how="inner").sort("slot", "draw", "problem_id")
+    return slots.with_row_index("place").with_columns(pl.col("place").cast(pl.Int64))
+
+
+def _needed(recipe: Recipe, mixes: Sequence[str]) -> list[str]:
+    return sorted({part for mix in mixes for part in recipe.parts(mix)})
+
+
+# From the same problems.
+
+
+def _from_the_same(
+    recipe: Recipe, contrast: Sequence[str], offered: Offered, slots: "polars.DataFrame"
+) -> "dict[str, polars.DataFrame]":
+    """Rows of the mixes of one contrast, from the problems that all the parts of all of them got right."""
+    import polars as pl
+
+    parts = _needed(recipe, contrast)
+    pool = slots.filter(pl.all_horizontal(pl.col(given_by(part)).is_not_null() for part in parts))
+    if any("" not in recipe.shares(mix) for mix in contrast):
+        pool = pool.filter(pl.col("band").is_in(sorted({band for mix in contrast for band in recipe.shares(mix)})))
+    pool = _capped(recipe, pool)
+    if recipe.mixing.match == "tokens":
+        return _of_equal_tokens(recipe, contrast, offered, pool)
+    size = _size(recipe, contrast, dict.fromkeys(contrast, pool.height), offered)
+    return {mix: _assign(recipe, mix, offered, pool.head(size)) for mix in contrast}
+
+
+def _of_equal_tokens(
+    recipe: Recipe, contrast: Sequence[str], offered: Offered, pool: "polars.DataFrame"
+) -> "dict[str, polars.DataFrame]":
+    """Each mix begins with the first problems of the pool, and holds so many that its tokens come nearest."""
+    step = recipe.mixing.multiple_of
+    most = pool.height // step * step
+    if not most:
+        _size(recipe, contrast, dict.fromkeys(contrast, pool.height), offered)  # says why
+    tokens = _tokens(offered, "match: tokens")
+
+    def tokens_of(mix: str, rows: int) -> int:
+        rows *= step
+        return int(tokens.gather(_assign(recipe, mix, offered, pool.head(rows))["number"]).sum())
+
+    there = min(tokens_of(mix, most // step) for mix in contrast)
+    wanted = recipe.mixing.tokens or there
+    if wanted > there and not recipe.mixing.allow_smaller:
+        raise MixdistillError(
+            f"mixes {', '.join(contrast)}: mixing.tokens is {wanted:,}, and one of them has {there:,} with all "
+            f"its problems; set mixing.tokens={there}, add --allow-smaller, or take more samples"
+        )
+    target = min(wanted, there)
+    sizes = {mix: _nearest(partial(tokens_of, mix), target, most // step) for mix in contrast}
+    return {mix: _assign(recipe, mix, offered, pool.head(n * step)) for mix, n in sizes.items()}
+
+
+def _nearest(value: Callable[[int], int], target: int, most: int) -> int:
+    """The n from 1 to `most` whose value comes nearest to the target; values grow with n, by and large."""
+    low, high = 1, most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if value(middle) < target else (low, middle)
+    return min(range(max(1, low - 2), min(most, low + 2) + 1), key=lambda n: abs(value(n) - target))
+
+
+def _assign(recipe: Recipe, mix: str, offered: Offered, chosen: "polars.DataFrame") -> "polars.DataFrame":
+    """The part of each slot: the counts are exact, who gets which part hangs on seed and problem id alone.
+
+    Of two mixes of the same two parts, the one with more of a part has it for all the slots that the other has it
+    for.
+    """
+    import polars as pl
+
+    given = []
+    for band, shares in recipe.shares(mix).items():
+        mine = (chosen.filter(pl.col("band") == band) if band else chosen).sort("part", "slot", "problem_id")
+        if recipe.mixing.by == "tokens":
+            tokens = _tokens(offered, "by: tokens")
+            lengths = {part: tokens.gather(mine[given_by(part)]).to_numpy() for part in sorted(shares)}
+            counts = blocks_by_tokens({part: shares[part] for part in lengths}, lengths)
+        else:
+            counts = largest_remainder(shares, mine.height)
+        start = 0
+        for part in sorted(counts):
+            given.append(_given_by(mine.slice(start, counts[part]), part))
+            start += counts[part]
+    return pl.concat(given)
+
+
+def _given_by(slots: "polars.DataFrame", part: str) -> "polars.DataFrame":
+    import polars as pl
+
+    return slots.select("problem_id", "slot", pl.lit(part).alias("part"), pl.col(given_by(part)).alias("number"))
+
+
+# Each from its own problems.
+
+
+def _from_their_own(
+    recipe: Recipe, contrast: Sequence[str], offered: Offered, slots: "polars.DataFrame"
+) -> "dict[str, polars.DataFrame]":
+    """Rows of the mixes of one contrast, each from as many problems as its ratio allows."""
+    import polars as pl
+
+    pools = {}
+    for mix in contrast:
+        parts = _needed(recipe, [mix])
+        has = [pl.col(given_by(part)).is_not_null() for part in parts]
+        # Shares of tokens need a choice at every problem, so that any can go to any part.
+        usable = pl.all_horizontal(has) if recipe.mixing.by == "tokens" else pl.any_horizontal(has)
+        pools[mix] = _capped(recipe, slots.filter(usable))
+    there = {mix: sum(_rows_by_band(recipe, mix, pool).values()) for mix, pool in pools.items()}
+    if recipe.mixing.match == "steps":
+        there = dict.fromkeys(contrast, min(there.values()))
+    sizes = {mix: _size(recipe, [mix], {mix: there[mix]}, offered) for mix in contrast}
+    return {mix: _assign_own(recipe, mix, offered, pools[mix], sizes[mix]) for mix in contrast}
+
+
+def _rows_by_band(recipe: Recipe, mix: str, pool: "polars.DataFrame") -> dict[str, int]:
+    """How many rows of a mix the pool has at most, band by band."""
+    shares = recipe.shares(mix)
+    pools = {band: _of_band(pool, band) for band in shares}
+    if recipe.mixing.by == "tokens":
+        return {band: mine.height for band, mine in pools.items()}
+    return {band: most_rows(shares[band], _kinds(mine, sorted(shares[band]))) for band, mine in pools.items()}
+
+
+def _of_band(pool: "polars.DataFrame", band: str) -> "polars.DataFrame":
+    return pool.filter(pool["band"] == band) if band else pool
+
+
+def _kinds(pool: "polars.DataFrame", parts: Sequence[str]) -> dict[frozenset[str], int]:
+    """How many slots there are for each set of parts that have a trace to give."""
+    import polars as pl
+
+    counts = pool.group_by(pl.col(given_by(part)).is_not_null() for part in parts).len()
+    return {
+        frozenset(part for part, there in zip(parts, row[:-1], strict=True) if there): row[-1]
+        for row in counts.sort(pl.all()).iter_rows()
+    }
+
+
+def _assign_own(
+    recipe: Recipe, mix: str, offered: Offered, pool: "polars.DataFrame", size: int
+) -> "polars.DataFrame":
+    """The rows of a mix from its own pool; bands keep the sizes that they have in it."""
+    import polars as pl
+
+    there = _rows_by_band(recipe, mix, pool)
+    by_band = largest_remainder({band: n / sum(there.values()) for band, n in there.items()}, size)
+    if recipe.mixing.by == "tokens":
+        chosen = pl.concat(_of_band(pool, band).head(n) for band, n in by_band.items())
+        return _assign(recipe, mix, offered, chosen)
+    given = [pl.DataFrame(schema={"problem_id": pl.String(), "slot": pl.Int64(), "part": pl.String()})]
+    for band, shares in recipe.shares(mix).items():
+        mine, parts = _of_band(pool, band), sorted(shares)
+        flows = share_out(largest_remainder(shares, by_band[band]), _kinds(mine, parts))
+        for kind, counts in flows.items():
+            of_kind = mine.filter(pl.col(given_by(part)).is_not_null() == (part in kind) for part in parts)
+            # The first ones of the drawing order, and who of them gets which part by its key for parts.
+            chosen = of_kind.head(sum(counts.values())).sort("part", "slot", "problem_id")
+            start = 0
+            for part in sorted(counts):
+                given.append(_given_by(chosen.slice(start, counts[part]), part))
+                start += counts[part]
+    return pl.concat(given, how="diagonal_relaxed")
+
+
+# Sizes, order, reasons.
+
+
+def _capped(recipe: Recipe, pool: "polars.DataFrame") -> "polars.DataFrame":
+    """The pool without what is beyond the most rows from one source, subject or level."""
+    import polars as pl
+
+    for field in _CAPPED:
+        cap = getattr(recipe.mixing.at_most, field)
+        if cap is None:
+            continue
+        name = pl.col(field)
+        most = (
+            pl.lit(cap) if isinstance(cap, int) else name.replace_strict(cap, default=None, return_dtype=pl.Int64)
+        )
+        before = pl.int_range(pl.len(), dtype=pl.Int64).over(field)
+        pool = pool.filter(name.is_null() | most.is_null() | (before < most))
+    return pool
+
+
+def _size(recipe: Recipe, contrast: Sequence[str], there: Mapping[str, int], offered: Offered) -> int:
+    """The rows of each mix of a contrast: as many as the smallest can have, rounded as the recipe says."""
+    mixing, most = recipe.mixing, min(there.values())
+    step = math.lcm(mixing.multiple_of, mixing.batch_size) if mixing.match == "steps" else mixing.multiple_of
+    what = "mixing.multiple_of and batch_size" if mixing.match == "steps" else "mixing.multiple_of"
+    wanted, feasible = mixing.rows, most // step * step
+    if wanted is not None and wanted < step:
+        raise RecipeError(f"mixing.rows is {wanted}, less than {what}, which is {step}; raise rows")
+    told = f"mix{'es' if len(contrast) > 1 else ''} {', '.join(contrast)}"
+    if feasible == 0:
+        right = ", ".join(f"{part} {offered.slots[given_by(part)].count()}" for part in _needed(recipe, contrast))
+        raise MixdistillError(
+            f"{told}: only {_counted(most, recipe)} that {_by_whom(recipe)}, and at least {step} are needed "
+            f"(right by part: {right}); take more samples, easier problems, or mixing.match=none"
+        )
+    if wanted is not None and wanted > most and not mixing.allow_smaller:
+        raise MixdistillError(
+            f"{told}: mixing.rows is {wanted}, and there are {_counted(most, recipe)} that {_by_whom(recipe)}; "
+            f"set mixing.rows={feasible}, add --allow-smaller, or take more samples"
+        )
+    return feasible if wanted is None else min(wanted // step * step, feasible)
+
+
+def _counted(n: int, recipe: Recipe) -> str:
+    return f"{n} {'problems' if recipe.mixing.per_problem == 1 else 'rows'}"
+
+
+def _by_whom(recipe: Recipe) -> str:
+    same = recipe.mixing.match in ("problems", "tokens")
+    return "all their teachers got right" if same else "fit its ratio"
+
+
+def _tokens(offered: Offered, what: str) -> "polars.Series":
+    tokens = offered.traces["tokens"]
+    if tokens.has_nulls():
+        raise RecipeError(no_tokens(f"mixing.{what}"))
+    return tokens
+
+
+def _in_order(recipe: Recipe, offered: Offered, rows: "polars.DataFrame") -> "polars.DataFrame":
+    """The rows as the student sees them: shuffled by problem and slot, or by the length of the traces."""
+    import polars as pl
+
+    key = draw_keys(rows["problem_id"] + rows["slot"].cast(pl.String()), recipe.seed, "order")
+    traces = offered.traces
+    lengths = traces["chars"] if traces["tokens"].has_nulls() else traces["tokens"]
+    length = lengths.gather(rows["number"]).alias("length")
+    keyed = rows.with_columns(key, -length if recipe.mixing.order == "long_first" else length)
+    by = ["order"] if recipe.mixing.order == "shuffled" else ["length", "order"]
+    return keyed.sort(*by, "problem_id", "slot").drop("order", "length")
+
+
+def _left_out(
+    recipe: Recipe, parts: Sequence[str], offered: Offered, slots: "polars.DataFrame", rows: "polars.DataFrame",
+    *, needs_all: bool,
+) -> dict[str, int]:  # fmt: skip
+    """The problems that are not in a mix, by reason."""
+    import polars as pl
+
+    first = slots.filter(pl.col("slot") == 0).select("problem_id", *map(given_by, parts))
+    rest = offered.problems.join(rows.select("problem_id").unique(), on="problem_id", how="anti")
+    rest = rest.select("problem_id", "why_not", "band", *_CAPPED).join(first, on="problem_id", how="left")
+    lacking = rest.group_by("why_not", *(pl.col(given_by(part)).is_null() for part in parts)).len()
+    found: Counter[str] = Counter()
+    for why_not, *wrong, n in lacking.iter_rows():
+        without = [part for part, is_wrong in zip(parts, wrong, strict=True) if is_wrong]
+        if why_not:
+            found[why_not] += n
+        elif without and (needs_all or len(without) == len(parts)):
+            found[f"no right trace by {' nor by '.join(without)}"] += n
+        else:
+            found[_beyond(recipe)] += n
+    return dict(sorted(found.items()))
+
+
+def _beyond(recipe: Recipe) -> str:
+    """Why a problem that all got right is not in a mix, as closely as the recipe tells."""
+    limits = recipe.mixing.at_most
+    capped = [field for field in _CAPPED if getattr(limits, field) is not None]
+    return (
+        f"beyond the size of the mix, or at_most of {', '.join(capped)}"
+        if capped
+        else "beyond the size of the mix"
+    )
