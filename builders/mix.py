@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
 
 from mixdistill.builders.arms import Arm, contrasts, draw_contrast
-from mixdistill.builders.chat_template import reasoning_form
 from mixdistill.builders.offers import Offered, offer
 from mixdistill.builders.reasoning import ReasoningForm, join_columns
+from mixdistill.builders.scores import form_of
 from mixdistill.errors import MixdistillError, RecipeError
 from mixdistill.files import write_json, write_parquet_parts
 from mixdistill.prompt import fill_column
@@ -35,10 +35,10 @@ def build_mixes(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
     """Writes every mix of the recipe; returns the rows of each.
 
     Raises RecipeError for a part that no teacher has, MixdistillError if a contrast has less to draw from than the
-    recipe asks for, and what `reasoning_form` raises.
+    recipe asks for, and what `form_of` raises.
     """
     offered = offer(recipe, run, progress)
-    form = _form(recipe, run, offered)
+    form = form_of(recipe.mixing.student, run, offered.traces)
     drawn = [(contrast, arm) for contrast in contrasts(recipe) for arm in _arms(recipe, contrast, offered)]
     total, done = sum(arm.rows.height for _, arm in drawn), 0
     for contrast, arm in drawn:
@@ -70,14 +70,6 @@ def _arms(recipe: Recipe, contrast: tuple[str, ...], offered: Offered) -> list[A
         told = [f"{n} problems: {reason}" for reason, n in problems.items()]
         told += [f"{n} right traces: {reason}" for reason, n in offered.left_out.items()]
         raise MixdistillError(f"{error}; left out before: {', '.join(told)}" if told else str(error)) from error
-
-
-def _form(recipe: Recipe, run: Run, offered: Offered) -> ReasoningForm:
-    """How the reasoning is joined; a student is not asked where no trace has any."""
-    from mixdistill.tables import read_lengths
-
-    reasons = offered.traces.select("trace_id").join(read_lengths(run), on="trace_id")["reasoning_chars"] > 0
-    return reasoning_form(recipe.mixing.student if reasons.any() else None, all_reason=bool(reasons.all()))
 
 
 def _with_sources(arm: Arm, offered: Offered) -> "polars.DataFrame":
@@ -152,4 +144,5 @@ def _describe(
         "completion_tokens": {"n": len(tokens), "sum": total},
         "problems_left_out": arm.left_out,
         "right_traces_left_out": offered.left_out,
+        "right_traces_not_scored": offered.not_scored,
     }

@@ -36,6 +36,8 @@ class Offered(NamedTuple):
     for each part of a mix the number of the trace in `traces` that it gives, null if it has none."""
     left_out: dict[str, int]
     "Right traces that may not be taken, by reason."
+    not_scored: dict[str, int]
+    "Of those that may, the ones that the student could not score, by reason; they are taken last."
 
 
 def offer(recipe: Recipe, run: Run, progress: Progress) -> Offered:
@@ -45,10 +47,12 @@ def offer(recipe: Recipe, run: Run, progress: Progress) -> Offered:
     """
     problems = _problems(recipe, run)
     traces, left_out = _traces(recipe, run, problems)
+    not_scored: dict[str, int] = {}
     if recipe.mixing.select == "student":
         scores = score_traces(recipe, run, traces, progress)
         traces = traces.join(scores, on="trace_id", how="left", maintain_order="left")
-    return Offered(problems, traces, _slots(recipe, traces), left_out)
+        not_scored = dict(traces["fault"].drop_nulls().value_counts().sort("fault").iter_rows())
+    return Offered(problems, traces, _slots(recipe, traces), left_out, not_scored)
 
 
 def draw_keys(values: "polars.Series", seed: int, word: str) -> "polars.Series":

@@ -101,7 +101,7 @@ def score_traces(
     return scores
 
 
-def form_of(student: str, run: Run, found: "polars.DataFrame") -> ReasoningForm:
+def form_of(student: str | None, run: Run, found: "polars.DataFrame") -> ReasoningForm:
     """How the reasoning of these traces is joined for the student, who is not asked where none has any.
 
     Raises what `reasoning_form` raises, StorageError if stats.json was not made yet.

@@ -79,7 +79,7 @@ def _write_data(recipe: Recipe, run: Run, folder: Path) -> list[Config]:
     measured = ["tokens", "chars", "reasoning_chars"]
     if recipe.mixing.select == "student":
         traces = traces.join(read_scores(run), on="trace_id", how="left", maintain_order="left")
-        measured += get_args(Metric)
+        measured += [*get_args(Metric), "student", "fault"]
     traces = traces.filter(traces["error"].is_null())  # a failed request has no trace, and its error names hosts
     schema = {
         **polars_schema(Trace), **polars_schema(Verdict), **{name: traces.schema[name] for name in measured}

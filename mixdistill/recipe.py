@@ -37,7 +37,8 @@ from mixdistill.yaml_file import PlacedError, near
 _OF_THIS_MACHINE = (
     "base_url", "api_key_env", "headers", "concurrency", "connect_seconds", "read_seconds", "timeout_seconds",
     "price", "limit_field",
-    "threads", "copies", "slots", "tensor_parallel", "pipeline_parallel", "gpu_memory_utilization",
+    "threads", "copies", "slots", "device", "batch_tokens", "tensor_parallel", "pipeline_parallel",
+    "gpu_memory_utilization",
 )  # fmt: skip
 
 
@@ -293,12 +294,14 @@ class Recipe(Part):
         content: dict[str, object] = {"name": self.name, "seed": self.seed, **dumped}
         for key in ("budget", "cluster", "failures"):
             content.pop(key, None)
+        mixing = cast("dict[str, dict[str, object]]", content.get("mixing", {}))
         parts = [
             *cast("list[dict[str, object]]", content["problems"]),
             *cast("dict[str, list[dict[str, object]]]", content.get("decontaminate", {})).get("against", []),
             *cast("dict[str, dict[str, object]]", content["teachers"]).values(),
             cast("dict[str, object]", content.get("stats", {})),
-            cast("dict[str, object]", content.get("mixing", {})),
+            cast("dict[str, object]", mixing),
+            mixing.get("scoring", {}),
             cast("dict[str, dict[str, object]]", content.get("verify", {})).get("judge", {}),
         ]
         for part in parts:

@@ -156,10 +156,14 @@ def mix_notes(recipe: Recipe, run: Run) -> list[str]:
         }
         told = ", ".join(f"{what} {'equal' if not part else f'{part:.1%} apart'}" for what, part in spread.items())
         notes.append(f"{', '.join(contrast)} (match: {mixes[0]['match']}): {told}")
-    left_out = read_mix(run, next(iter(recipe.mixes)))["right_traces_left_out"]
-    if left_out:
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
-        notes.append(f"Right traces that were left out: {reasons}")
+    one = read_mix(run, next(iter(recipe.mixes)))
+    for what, counts in (
+        ("that were left out", one["right_traces_left_out"]),
+        ("that the student could not score", one["right_traces_not_scored"]),
+    ):
+        if counts:
+            reasons = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in counts.items())
+            notes.append(f"Right traces {what}: {reasons}")
     return notes
 
 

@@ -84,6 +84,7 @@ class MixNumbers(TypedDict):
     completion_chars: int
     problems_left_out: dict[str, int]
     right_traces_left_out: dict[str, int]
+    right_traces_not_scored: dict[str, int]
 
 
 def read_problems(run: Run, limit: int | None = None) -> list[Problem]:

@@ -68,7 +68,7 @@ def offered(
             on=["problem_id", "slot"],
             how="left",
         )
-    return Offered(frame, traces.drop("part", "slot", "number"), slots, {})
+    return Offered(frame, traces.drop("part", "slot", "number"), slots, {}, {})
 
 
 def names(n: int) -> list[str]:

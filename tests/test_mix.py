@@ -117,6 +117,7 @@ def test_shares_in_the_frame_are_those_that_mix_json_tells(tmp_path: Path) -> No
         "reasoning": "<think>...</think>",
         "problems_left_out": {},
         "right_traces_left_out": {},
+        "right_traces_not_scored": {},
     }
 
 
