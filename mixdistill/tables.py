@@ -132,8 +132,14 @@ def read_lengths(run: Run) -> "polars.DataFrame":
 
 
 def read_verdicts(run: Run) -> "polars.DataFrame":
-    """The verdicts: columns of Verdict. Raises StorageError if nothing was judged yet."""
-    return read_parquet(run.verdicts, "verify")
+    """The verdicts: columns of Verdict.
+
+    Raises StorageError if nothing was judged yet, or an older version did.
+    """
+    verdicts = read_parquet(run.verdicts, "verify")
+    if "repetition" not in verdicts.columns:
+        raise StorageError(f"{run.verdicts}: of an older version; run 'mixdistill verify' to make it anew")
+    return verdicts
 
 
 def read_suspects(run: Run) -> "polars.DataFrame":

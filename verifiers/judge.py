@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import mixdistill
-from mixdistill.files import read_lines, write_parquet
+from mixdistill.files import read_lines, read_parquet, write_parquet
 from mixdistill.recipe import Recipe
 from mixdistill.records import Problem, Verdict, polars_schema, to_frame
 from mixdistill.run import Progress, Run
-from mixdistill.tables import read_problems, read_traces, read_verdicts
+from mixdistill.tables import read_problems, read_traces
 from mixdistill.verifiers.verify import Case, Judgement, verify_many
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def kept_verdicts(run: Run, verifier: str) -> "polars.DataFrame":
     schema = polars_schema(Verdict)
     frames = [read_lines(path, schema) for path in run.verdict_files()]
     if run.verdicts.exists():
-        verdicts = read_verdicts(run)
+        verdicts = read_parquet(run.verdicts, "verify")
         if {"verifier", "repetition"} <= set(verdicts.columns):  # else made before verdicts had them
             unasked = [pl.lit(None, pl.String()).alias(name) for name in ("judge_status", "judge_reason")]
             frames.append(verdicts.with_columns(unasked).select(*schema))
