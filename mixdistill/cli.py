@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 
 import click
 
-from mixdistill import looking
-from mixdistill.command import budget, budget_settings, cli, open_run, shared, walk_stages
+from mixdistill import diagnosis, looking
+from mixdistill.command import budget, budget_settings, open_run, shared, walk_stages
+from mixdistill.command import cli as cli
 from mixdistill.errors import BudgetReached, MixdistillError, RecipeError
-from mixdistill.records import Status
+from mixdistill.records import Status, Trainer
 
 if TYPE_CHECKING:
     from mixdistill.recipe import Recipe
@@ -82,12 +83,63 @@ def _stage_command(name: str, short: str, summary: str, example: str) -> None:
             print_result(opened, run, done, records)
 
 
-_stage_command(
-    "problems",
-    "Take problems in; say what was dropped.",
-    "Take problems from files, the Hub or reasoning-gym; say what was dropped and why.",
-    "mixdistill problems quickstart",
-)
+@cli.command(short_help="Take problems in; say what was dropped.")
+@shared
+@click.option("--audit-decontamination", "audit", is_flag=True,
+              help="Write nothing: say how many altered copies of benchmark problems are found.")  # fmt: skip
+def problems(
+    recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
+    dry_run: bool, yes: bool, audit: bool,
+) -> None:  # fmt: skip
+    """Take problems from files, the Hub or reasoning-gym; say what was dropped and why.
+
+    Problems that stand in a benchmark of decontaminate.against are dropped, with the evidence in
+    problems.contaminated.parquet, and so are near-duplicates.
+
+    \b
+    Example:
+      mixdistill problems quickstart
+      mixdistill problems quickstart --limit 20 --set decontaminate.against=[gsm8k] --audit-decontamination
+    """
+    from mixdistill.show import result
+    from mixdistill.terminal import print_json, print_plan, print_result
+
+    opened, run = open_run(recipe, folder, settings, limit)
+    if audit:
+        _audit_decontamination(opened, as_json=as_json)
+        return
+    if dry_run:
+        print_plan(opened, run, ["problems"], as_json=as_json)
+        return
+    records = walk_stages(opened, run, ["problems"], as_json=as_json)
+    done = result(opened, run, records)
+    if as_json:
+        print_json(done)
+    else:
+        print_result(opened, run, done, records)
+
+
+def _audit_decontamination(recipe: "Recipe", *, as_json: bool) -> None:
+    """Tells what decontamination finds of altered copies, and what it should not."""
+    from mixdistill.builders.decontamination_audit import audit_decontamination, audit_rows
+    from mixdistill.terminal import Reporter, print_json, print_table
+
+    with Reporter(as_json=as_json) as reporter:
+        audit = audit_decontamination(recipe, reporter("audit"))
+    if as_json:
+        told = {**audit._asdict(), "recall": [finding._asdict() for finding in audit.recall],
+                "false_positives": [finding._asdict() for finding in audit.false_positives]}  # fmt: skip
+        print_json(told)
+        return
+    click.echo(f"{audit.benchmark_problems:,} benchmark problems, {audit.problems:,} of the recipe, "
+               f"{audit.contaminated:,} of these contaminated.")  # fmt: skip
+    print_table(
+        ["copies", "put in", "found", "recall", "95%", "found by"], audit_rows(audit.recall), title="Recall"
+    )
+    heads = ["problems of", "n", "flagged", "rate", "95%", "flagged by"]
+    print_table(
+        heads, audit_rows(audit.false_positives), title="Unrelated problems, held against all other benchmarks"
+    )
 
 
 @cli.command(short_help="Ask teachers for the missing traces.")
@@ -196,12 +248,49 @@ _stage_command(
     "Compute pass rates with intervals, lengths and difficulty, and draw them.",
     "mixdistill stats quickstart",
 )
-_stage_command(
-    "mix",
-    "Mix right traces in exact ratios.",
-    "Mix right traces in the exact ratios of the recipe, over the same problems.",
-    "mixdistill mix quickstart --set mixes.mix-long='{long: 0.4, short: 0.6}'",
-)
+
+
+@cli.command(short_help="Mix right traces in exact ratios.")
+@shared
+@click.option("--allow-smaller", is_flag=True,
+              help="Take what there is where the recipe asks for more rows or tokens.")  # fmt: skip
+@click.option("--export", "exported", nargs=2, metavar="TRAINER DIR",
+              type=(click.Choice(get_args(Trainer)), click.Path(file_okay=False, path_type=Path)),
+              help="Also write the mixes as files for a trainer: trl, llamafactory or axolotl.")  # fmt: skip
+def mix(
+    recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
+    dry_run: bool, yes: bool, allow_smaller: bool, exported: "tuple[Trainer, Path] | None",
+) -> None:  # fmt: skip
+    """Mix right traces in the exact ratios of the recipe, and say what each mix came out as.
+
+    \b
+    Example:
+      mixdistill mix quickstart --set mixes.mix-long='{long: 0.4, short: 0.6}'
+      mixdistill mix quickstart --export axolotl exported
+    """
+    from mixdistill.builders.views import export_mixes
+    from mixdistill.show import result
+    from mixdistill.terminal import print_json, print_plan, print_result
+
+    smaller = ("mixing.allow_smaller=true",) if allow_smaller else ()
+    opened, opened_run = open_run(recipe, folder, (*settings, *smaller), limit)
+    if dry_run:
+        print_plan(opened, opened_run, ["mix"], as_json=as_json)
+        return
+    records = walk_stages(opened, opened_run, ["mix"], as_json=as_json)
+    done = result(opened, opened_run, records)
+    if exported is not None:
+        trainer, where = exported
+        done["exported"] = export_mixes(opened, opened_run, trainer, where)
+    if as_json:
+        print_json(done)
+        return
+    print_result(opened, opened_run, done, records)
+    if exported is not None:
+        print(f"Exported for {exported[0]}: {exported[1]}")
+
+
+cli.add_command(diagnosis.doctor)
 _stage_command(
     "card",
     "Write the dataset folder with its card.",

@@ -34,7 +34,7 @@ def cli() -> None:
     A recipe names problems, teachers and mixes; each command takes it one step further:
 
     \b
-    problems -> generate -> verify -> stats -> mix -> card -> publish
+    problems -> generate -> verify -> stats -> mix -> doctor -> card -> publish
     `mixdistill run RECIPE` walks all of them and does only what is missing.
 
     \b

@@ -101,6 +101,10 @@ class Run:
         return self.folder / "problems.dropped.parquet"
 
     @cached_property
+    def contamination(self) -> Path:
+        return self.folder / "problems.contaminated.parquet"
+
+    @cached_property
     def traces(self) -> Path:
         return self.folder / "traces"
 
@@ -137,12 +141,24 @@ class Run:
         return self.folder / "difficulty.parquet"
 
     @cached_property
+    def lengths(self) -> Path:
+        return self.folder / "lengths.parquet"
+
+    @cached_property
     def plots(self) -> Path:
         return self.folder / "plots"
 
     @cached_property
     def mixes(self) -> Path:
         return self.folder / "mixes"
+
+    @cached_property
+    def scores(self) -> Path:
+        return self.folder / "scores"
+
+    @cached_property
+    def scored(self) -> Path:
+        return self.folder / "scores.parquet"
 
     @cached_property
     def dataset(self) -> Path:
@@ -163,6 +179,10 @@ class Run:
     def opinion_files(self) -> list[Path]:
         """The append-only files of what the judge said, oldest writer first."""
         return sorted(self.opinions.glob("*.jsonl"))
+
+    def score_files(self) -> list[Path]:
+        """The append-only files of scores under students, oldest writer first."""
+        return sorted(self.scores.glob("*.jsonl"))
 
     def stages(self) -> dict[str, dict[str, object]]:
         """What manifest.json says, by stage; empty if there is none."""

@@ -196,10 +196,10 @@ def _stats(recipe: Recipe, run: Run, _progress: Progress) -> dict[str, int]:
     return counts | {"plots": len(draw_plots(run))}
 
 
-def _mix(recipe: Recipe, run: Run, _progress: Progress) -> dict[str, int]:
+def _mix(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
     from mixdistill.builders.mix import build_mixes
 
-    return build_mixes(recipe, run)
+    return build_mixes(recipe, run, progress)
 
 
 def _card(recipe: Recipe, run: Run, _progress: Progress) -> dict[str, int]:
@@ -209,7 +209,8 @@ def _card(recipe: Recipe, run: Run, _progress: Progress) -> dict[str, int]:
 
 
 def _source_files(recipe: Recipe) -> list[Path]:
-    return [source.file for source in recipe.problems if source.file is not None]
+    sources = (*recipe.problems, *recipe.decontaminate.against)
+    return [source.file for source in sources if source.file is not None]
 
 
 def _teacher_files(recipe: Recipe) -> list[Path]:
@@ -258,9 +259,9 @@ STAGES: dict[str, Stage] = {
     for stage in (
         Stage(
             "problems",
-            settings=_dump("problems", "limit"),
+            settings=_dump("problems", "decontaminate", "limit"),
             reads=lambda recipe, run: _source_files(recipe),
-            writes=lambda recipe, run: [run.problems, run.dropped_problems],
+            writes=lambda recipe, run: [run.problems, run.dropped_problems, run.contamination],
             work=_problems,
         ),
         Stage(
@@ -277,6 +278,7 @@ STAGES: dict[str, Stage] = {
             reads=lambda recipe, run: [run.problems, run.wanted, *run.trace_files()],
             writes=lambda recipe, run: [run.verdicts, run.suspects],
             work=_verify,
+            shape=2,
         ),
         Stage(
             "stats",
@@ -284,18 +286,20 @@ STAGES: dict[str, Stage] = {
             reads=lambda recipe, run: [
                 run.problems, run.wanted, *run.trace_files(), run.verdicts, *_tokenizer_files(recipe)
             ],
-            writes=lambda recipe, run: [run.stats, run.difficulty, *_plot_files(run)],
+            writes=lambda recipe, run: [run.stats, run.difficulty, run.lengths, *_plot_files(run)],
             work=_stats,
-            shape=2,
+            shape=3,
         ),
         Stage(
             "mix",
             settings=_dump("mixes", "mixing", "teachers", "limit"),
             reads=lambda recipe, run: [
-                run.problems, run.wanted, *run.trace_files(), run.verdicts, run.suspects
+                run.problems, run.wanted, *run.trace_files(), run.verdicts, run.suspects, run.difficulty,
+                run.lengths,
             ],
-            writes=_mix_files,
+            writes=lambda recipe, run: [*_mix_files(recipe, run), run.scored],
             work=_mix,
+            shape=2,
         ),
         Stage(
             "card",

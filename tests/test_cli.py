@@ -310,13 +310,13 @@ def test_verify_prints_verdicts_by_teacher_and_by_rule(small_recipe: Path, tmp_p
     told = json.loads(mixdistill("verify", small_recipe, "--json", cwd=tmp_path).stdout)
 
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert ["long", "30", "23", "76.7%", "7", "23.3%"] in lines
-    assert ["short", "30", "29", "96.7%", "1", "3.3%"] in lines
-    assert ["boxed", "59", "52", "88.1%", "7", "11.9%"] in lines
+    assert ["long", "30", "23", "76.7%", "7", "23.3%", "0"] in lines
+    assert ["short", "30", "29", "96.7%", "1", "3.3%", "0"] in lines
+    assert ["boxed", "59", "52", "88.1%", "7", "11.9%", "0"] in lines
     assert "References that look wrong: 1  (--audit lists them)" in done.stdout
     assert list(told) == ["run", "stages", "verdicts", "judge", "reference_suspect", "examples"]
     assert told["verdicts"]["teacher"][0] == {
-        "name": "long", "traces": 30, "statuses": {"correct": 23, "incorrect": 7}
+        "name": "long", "traces": 30, "statuses": {"correct": 23, "incorrect": 7}, "looping": 0,
     }  # fmt: skip
     assert [row["kind"] for row in told["reference_suspect"]] == ["teachers_agree"]
     assert (told["judge"], told["examples"]) == ({}, [])
