@@ -136,6 +136,7 @@ def _slots(
         "judge_note": _judge_note(recipe, run),
         "suspects_note": _suspects_note(recipe, run),
         "left_out_rows": _left_out_table(run, stats, mixes),
+        "contamination_note": _contamination_note(recipe, run),
         "source_rows": _source_table(problems),
         "licence_note": _plain(licence.note),
         "recipe": _fenced(dump_yaml(recipe.public()), "yaml"),
@@ -373,6 +374,21 @@ def _suspects_note(recipe: Recipe, run: Run) -> str:
     return (
         f"The references of {_counted(problems, 'problem')} look wrong: {why}. The config `suspects` lists them "
         f"with the evidence. {fate}"
+    )
+
+
+def _contamination_note(recipe: Recipe, run: Run) -> str:
+    """Which benchmarks the problems were held against, and how many went."""
+    benchmarks = recipe.decontaminate.against
+    if not benchmarks:
+        return "The problems were not held against any benchmark: do not evaluate on one without looking."
+    counts = run.outcomes().get("problems", {})
+    named = ", ".join(_code(benchmark.title) for benchmark in benchmarks)
+    dropped = _counted(counts.get("dropped_contaminated", 0), "problem")
+    return (
+        f"The problems were held against {named}: exact after normalisation, shared runs of "
+        f"{recipe.decontaminate.ngram} words, likeness, and the same but for numbers. {dropped} went for that. "
+        "What shares neither words nor formulas with a benchmark, such as a free paraphrase, is not found."
     )
 
 

@@ -169,7 +169,7 @@ def test_every_slot_of_the_template_is_filled() -> None:
     assert set(re.findall(r"\[\[(\w+)\]\]", TEMPLATE.read_text(encoding="utf-8"))) == {
         "title", "purpose", "mix_rows", "repo", "main_mix", "match", "examples", "funnel", "version",
         "teacher_rows", "pass_rate_rows", "length_note", "length_rows", "left_out_rows", "source_rows",
-        "licence_note", "recipe", "judge_note", "suspects_note",
+        "licence_note", "recipe", "judge_note", "suspects_note", "contamination_note",
     }  # fmt: skip
 
 
@@ -456,3 +456,13 @@ def test_the_card_says_how_many_answers_a_judge_saw_and_that_they_count_nowhere(
     assert "no mix and no pass rate counts it" in card
     assert "10.0.0.7" not in card
     assert "/srv/models" not in card
+
+
+def test_the_card_says_against_which_benchmarks_the_problems_were_held(plain: Made, tmp_path: Path) -> None:
+    recipe = make_recipe(MIXES, decontaminate={"against": ["math-500", {"file": "mine.jsonl"}], "ngram": 10})
+
+    body = made(tmp_path, PROBLEMS, TRACES, recipe).body
+
+    assert "held against `math-500`, `mine`: exact after normalisation, shared runs of 10 words" in body
+    assert "0 problems went for that." in body
+    assert "The problems were not held against any benchmark" in plain.body
