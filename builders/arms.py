@@ -79,6 +79,8 @@ def _in_drawing_order(recipe: Recipe, offered: Offered) -> "polars.DataFrame":
         draw_keys(offered.problems["problem_id"], recipe.seed, "part"),
     )
     slots = offered.slots.join(about, on="problem_id", how="inner").sort("slot", "draw", "problem_id")
+    row = slots["problem_id"] + slots["slot"].cast(pl.String())
+    slots = slots.with_columns(draw_keys(row, recipe.seed, "order"))
     return slots.with_row_index("place").with_columns(pl.col("place").cast(pl.Int64))
 
 
@@ -168,7 +170,8 @@ def _assign(recipe: Recipe, mix: str, offered: Offered, chosen: "polars.DataFram
 def _given_by(slots: "polars.DataFrame", part: str) -> "polars.DataFrame":
     import polars as pl
 
-    return slots.select("problem_id", "slot", pl.lit(part).alias("part"), pl.col(given_by(part)).alias("number"))
+    number = pl.col(given_by(part)).alias("number")
+    return slots.select("problem_id", "slot", "order", pl.lit(part).alias("part"), number)
 
 
 # Each from its own problems.
@@ -229,7 +232,7 @@ def _assign_own(
     if recipe.mixing.by == "tokens":
         chosen = pl.concat(_of_band(pool, band).head(n) for band, n in by_band.items())
         return _assign(recipe, mix, offered, chosen)
-    given = [pl.DataFrame(schema={"problem_id": pl.String(), "slot": pl.Int64(), "part": pl.String()})]
+    given = []
     for band, shares in recipe.shares(mix).items():
         mine, parts = _of_band(pool, band), sorted(shares)
         flows = share_out(largest_remainder(shares, by_band[band]), _kinds(mine, parts))
@@ -241,7 +244,7 @@ def _assign_own(
             for part in sorted(counts):
                 given.append(_given_by(chosen.slice(start, counts[part]), part))
                 start += counts[part]
-    return pl.concat(given, how="diagonal_relaxed")
+    return pl.concat(given)
 
 
 # Sizes, order, reasons.
@@ -305,13 +308,11 @@ def _tokens(offered: Offered, what: str) -> "polars.Series":
 
 def _in_order(recipe: Recipe, offered: Offered, rows: "polars.DataFrame") -> "polars.DataFrame":
     """The rows as the student sees them: shuffled by problem and slot, or by the length of the traces."""
-    import polars as pl
 
-    key = draw_keys(rows["problem_id"] + rows["slot"].cast(pl.String()), recipe.seed, "order")
     traces = offered.traces
     lengths = traces["chars"] if traces["tokens"].has_nulls() else traces["tokens"]
     length = lengths.gather(rows["number"]).alias("length")
-    keyed = rows.with_columns(key, -length if recipe.mixing.order == "long_first" else length)
+    keyed = rows.with_columns(-length if recipe.mixing.order == "long_first" else length)
     by = ["order"] if recipe.mixing.order == "shuffled" else ["length", "order"]
     return keyed.sort(*by, "problem_id", "slot").drop("order", "length")
 

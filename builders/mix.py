@@ -7,7 +7,9 @@ writes them, some thousand rows at a time, so that a mix may be larger than memo
 """
 
 import math
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, get_args
 
 from mixdistill.builders.arms import Arm, contrasts, draw_contrast
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 # Rows of a group of the Parquet file: with long traces of 50 KB as many as 200 MB.
 _GROUP_ROWS = 4_000
+# Mixes that are written at the same time: more wait for each other's memory rather than for a core.
+_WRITERS = 2
 _TURNS = ("prompt", "completion", "messages")
 
 
@@ -40,23 +44,50 @@ def build_mixes(recipe: Recipe, run: Run, progress: Progress) -> dict[str, int]:
     offered = offer(recipe, run, progress)
     form = form_of(recipe.mixing.student, run, offered.traces)
     drawn = [(contrast, arm) for contrast in contrasts(recipe) for arm in _arms(recipe, contrast, offered)]
-    total, done = sum(arm.rows.height for _, arm in drawn), 0
-    for contrast, arm in drawn:
-        rows, chars = _with_sources(arm, offered), 0
-
-        def written(rows: "polars.DataFrame" = rows) -> "Iterator[polars.DataFrame]":
-            nonlocal chars, done
-            for frame in _frames(recipe, run, rows, form):
-                yield frame
-                chars += int(frame["completion_chars"].sum())
-                done += frame.height
-                progress(done, total, "rows")
-
-        write_parquet_parts(run.mixes / arm.name / "train.parquet", written())
-        told = _describe(recipe, arm, contrast, rows, offered)
-        told |= {"completion_chars": chars, "reasoning": str(form)}
-        write_json(run.mixes / arm.name / "mix.json", told)
+    told = _Told(progress, sum(arm.rows.height for _, arm in drawn))
+    with ThreadPoolExecutor(_WRITERS) as threads:
+        written = [
+            threads.submit(_write_mix, recipe, run, arm, contrast, offered, form, told) for contrast, arm in drawn
+        ]
+        for each in written:
+            each.result()
     return {arm.name: arm.rows.height for _, arm in drawn}
+
+
+class _Told:
+    """Progress over mixes that are written at the same time."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done, self._lock = progress, total, 0, threading.Lock()
+
+    def __call__(self, rows: int) -> None:
+        with self._lock:
+            self._done += rows
+            self._progress(self._done, self._total, "rows")
+
+
+def _write_mix(
+    recipe: Recipe,
+    run: Run,
+    arm: Arm,
+    contrast: tuple[str, ...],
+    offered: Offered,
+    form: ReasoningForm,
+    told: _Told,
+) -> None:
+    rows, chars = _with_sources(arm, offered), 0
+
+    def frames() -> "Iterator[polars.DataFrame]":
+        nonlocal chars
+        for part in rows.iter_slices(_GROUP_ROWS):
+            frame = _frame(recipe, run, part, form)
+            yield frame
+            chars += int(frame["completion_chars"].sum())
+            told(frame.height)
+
+    write_parquet_parts(run.mixes / arm.name / "train.parquet", frames())
+    about = _describe(recipe, arm, contrast, rows, offered)
+    write_json(run.mixes / arm.name / "mix.json", about | {"completion_chars": chars, "reasoning": str(form)})
 
 
 def _arms(recipe: Recipe, contrast: tuple[str, ...], offered: Offered) -> list[Arm]:
@@ -77,14 +108,6 @@ def _with_sources(arm: Arm, offered: Offered) -> "polars.DataFrame":
     traces = offered.traces.drop("problem_id").with_row_index("number")
     rows = arm.rows.join(traces, on="number", how="left", maintain_order="left")
     return rows.join(offered.problems, on="problem_id", how="left", maintain_order="left")
-
-
-def _frames(
-    recipe: Recipe, run: Run, rows: "polars.DataFrame", form: ReasoningForm
-) -> "Iterator[polars.DataFrame]":
-    """The rows with their texts, some thousand at a time: columns of MixRow."""
-    for part in rows.iter_slices(_GROUP_ROWS):
-        yield _frame(recipe, run, part, form)
 
 
 def _frame(recipe: Recipe, run: Run, rows: "polars.DataFrame", form: ReasoningForm) -> "polars.DataFrame":

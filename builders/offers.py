@@ -6,8 +6,8 @@ reference does not look wrong and its pass rate lies where the recipe says. All 
 reason. Draws nothing: which of it a mix takes is `arms`.
 """
 
-import hashlib
 import sys
+from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.builders.scores import score_traces
@@ -57,13 +57,12 @@ def offer(recipe: Recipe, run: Run, progress: Progress) -> Offered:
 
 def draw_keys(values: "polars.Series", seed: int, word: str) -> "polars.Series":
     """For each text a number that hangs on the seed, the word and the text alone: draws are sorted by it."""
+    import numpy as np
     import polars as pl
 
     key = f"{seed} {word}".encode()
-    numbers = [
-        int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8, key=key).digest(), "big") for value in values
-    ]
-    return pl.Series(word, numbers, dtype=pl.UInt64)
+    digests = b"".join([blake2b(value.encode(), digest_size=8, key=key).digest() for value in values])
+    return pl.Series(word, np.frombuffer(digests, dtype=">u8").astype(np.uint64))
 
 
 def _problems(recipe: Recipe, run: Run) -> "polars.DataFrame":

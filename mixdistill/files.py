@@ -321,15 +321,15 @@ def scan_lines(path: Path, schema: "polars.Schema", *, from_byte: int = 0) -> It
     """The same as `read_lines`, in blocks of about 64 MB, for files that are larger than memory."""
     import polars as pl
 
-    start, torn = from_byte, b""
+    start = from_byte
     try:
         with path.open("rb") as file:
             file.seek(from_byte)
-            while more := file.read(_LINES_BYTES):
-                content, newline, torn = (torn + more).rpartition(b"\n")
-                content += newline
-                if not content:
-                    continue
+            while content := file.read(_LINES_BYTES) + file.readline():
+                if not content.endswith(b"\n"):  # the end of the file, unfinished
+                    content = content[: content.rfind(b"\n") + 1]
+                    if not content:
+                        return
                 try:
                     yield Block(start, content, pl.read_ndjson(io.BytesIO(content), schema=schema))
                 except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
