@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.builders.offers import Offered, draw_keys, given_by, no_tokens
-from mixdistill.builders.sharing import blocks_by_tokens, largest_remainder, most_rows, share_out
+from mixdistill.builders.sharing import blocks_by_tokens, can_fill, largest_remainder, most_rows, share_out
 from mixdistill.errors import MixdistillError, RecipeError
 from mixdistill.recipe import Recipe
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import polars
 
 _CAPPED = ("source", "subject", "level")
+# Sizes that are tried on both sides: a row more may turn who gives which trace, and so take tokens away.
+_NEAR = 12
 
 
 class Arm(NamedTuple):
@@ -99,8 +101,9 @@ def _from_the_same(
 
     parts = _needed(recipe, contrast)
     pool = slots.filter(pl.all_horizontal(pl.col(given_by(part)).is_not_null() for part in parts))
-    if any("" not in recipe.shares(mix) for mix in contrast):
-        pool = pool.filter(pl.col("band").is_in(sorted({band for mix in contrast for band in recipe.shares(mix)})))
+    for bands in (recipe.shares(mix) for mix in contrast):
+        if "" not in bands:
+            pool = pool.filter(pl.col("band").is_in(list(bands)))
     pool = _capped(recipe, pool)
     if recipe.mixing.match == "tokens":
         return _of_equal_tokens(recipe, contrast, offered, pool)
@@ -140,7 +143,7 @@ def _nearest(value: Callable[[int], int], target: int, most: int) -> int:
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if value(middle) < target else (low, middle)
-    return min(range(max(1, low - 2), min(most, low + 2) + 1), key=lambda n: abs(value(n) - target))
+    return min(range(max(1, low - _NEAR), min(most, low + _NEAR) + 1), key=lambda n: abs(value(n) - target))
 
 
 def _assign(recipe: Recipe, mix: str, offered: Offered, chosen: "polars.DataFrame") -> "polars.DataFrame":
@@ -189,21 +192,48 @@ def _from_their_own(
         has = [pl.col(given_by(part)).is_not_null() for part in parts]
         # Shares of tokens need a choice at every problem, so that any can go to any part.
         usable = pl.all_horizontal(has) if recipe.mixing.by == "tokens" else pl.any_horizontal(has)
-        pools[mix] = _capped(recipe, slots.filter(usable))
-    there = {mix: sum(_rows_by_band(recipe, mix, pool).values()) for mix, pool in pools.items()}
-    if recipe.mixing.match == "steps":
-        there = dict.fromkeys(contrast, min(there.values()))
-    sizes = {mix: _size(recipe, [mix], {mix: there[mix]}, offered) for mix in contrast}
-    return {mix: _assign_own(recipe, mix, offered, pools[mix], sizes[mix]) for mix in contrast}
+        # Where rows are capped, those go first that most parts can give.
+        able = slots.filter(usable).sort(pl.sum_horizontal(has), descending=True, maintain_order=True)
+        pools[mix] = _capped(recipe, able).sort("place")
+    there = {mix: _most(recipe, mix, pool) for mix, pool in pools.items()}
+    groups = [contrast] if recipe.mixing.match == "steps" else [[mix] for mix in contrast]
+    rows: dict[str, polars.DataFrame] = {}
+    for group in groups:
+        size = _size(recipe, group, {mix: there[mix] for mix in group}, offered)
+        while size and not all(_fits(recipe, mix, pools[mix], size) for mix in group):
+            size -= _step(recipe)  # what fits n rows need not fit fewer: shares are rounded (the Alabama paradox)
+        if not size:
+            raise MixdistillError(
+                f"mixes {', '.join(group)}: no number of rows fits their ratios; take more samples"
+            )
+        rows |= {mix: _assign_own(recipe, mix, offered, pools[mix], size) for mix in group}
+    return rows
 
 
-def _rows_by_band(recipe: Recipe, mix: str, pool: "polars.DataFrame") -> dict[str, int]:
-    """How many rows of a mix the pool has at most, band by band."""
+def _most(recipe: Recipe, mix: str, pool: "polars.DataFrame") -> int:
+    """How many rows of a mix the pool has at most."""
+    return sum(_most_of_band(recipe, shares, _of_band(pool, band)) for band, shares in recipe.shares(mix).items())
+
+
+def _by_band(recipe: Recipe, mix: str, pool: "polars.DataFrame", size: int) -> dict[str, int]:
+    """The rows of each band: as they stand to each other in the pool."""
     shares = recipe.shares(mix)
-    pools = {band: _of_band(pool, band) for band in shares}
+    most = {band: _most_of_band(recipe, shares[band], _of_band(pool, band)) for band in shares}
+    return largest_remainder({band: n / sum(most.values()) for band, n in most.items()}, size)
+
+
+def _most_of_band(recipe: Recipe, shares: Mapping[str, float], pool: "polars.DataFrame") -> int:
+    return pool.height if recipe.mixing.by == "tokens" else most_rows(shares, _kinds(pool, sorted(shares)))
+
+
+def _fits(recipe: Recipe, mix: str, pool: "polars.DataFrame", size: int) -> bool:
     if recipe.mixing.by == "tokens":
-        return {band: mine.height for band, mine in pools.items()}
-    return {band: most_rows(shares[band], _kinds(mine, sorted(shares[band]))) for band, mine in pools.items()}
+        return True
+    shares = recipe.shares(mix)
+    return all(
+        can_fill(largest_remainder(shares[band], n), _kinds(_of_band(pool, band), sorted(shares[band])))
+        for band, n in _by_band(recipe, mix, pool, size).items()
+    )
 
 
 def _of_band(pool: "polars.DataFrame", band: str) -> "polars.DataFrame":
@@ -227,8 +257,7 @@ def _assign_own(
     """The rows of a mix from its own pool; bands keep the sizes that they have in it."""
     import polars as pl
 
-    there = _rows_by_band(recipe, mix, pool)
-    by_band = largest_remainder({band: n / sum(there.values()) for band, n in there.items()}, size)
+    by_band = _by_band(recipe, mix, pool, size)
     if recipe.mixing.by == "tokens":
         chosen = pl.concat(_of_band(pool, band).head(n) for band, n in by_band.items())
         return _assign(recipe, mix, offered, chosen)
@@ -269,34 +298,41 @@ def _capped(recipe: Recipe, pool: "polars.DataFrame") -> "polars.DataFrame":
 
 def _size(recipe: Recipe, contrast: Sequence[str], there: Mapping[str, int], offered: Offered) -> int:
     """The rows of each mix of a contrast: as many as the smallest can have, rounded as the recipe says."""
-    mixing, most = recipe.mixing, min(there.values())
-    step = math.lcm(mixing.multiple_of, mixing.batch_size) if mixing.match == "steps" else mixing.multiple_of
+    mixing, most, step = recipe.mixing, min(there.values()), _step(recipe)
     what = "mixing.multiple_of and batch_size" if mixing.match == "steps" else "mixing.multiple_of"
     wanted, feasible = mixing.rows, most // step * step
     if wanted is not None and wanted < step:
         raise RecipeError(f"mixing.rows is {wanted}, less than {what}, which is {step}; raise rows")
     told = f"mix{'es' if len(contrast) > 1 else ''} {', '.join(contrast)}"
+    by_whom = _by_whom(recipe, min(there, key=lambda mix: there[mix]))
     if feasible == 0:
         right = ", ".join(f"{part} {offered.slots[given_by(part)].count()}" for part in _needed(recipe, contrast))
         raise MixdistillError(
-            f"{told}: only {_counted(most, recipe)} that {_by_whom(recipe)}, and at least {step} are needed "
-            f"(right by part: {right}); take more samples, easier problems, or mixing.match=none"
+            f"{told}: only {_counted(most, recipe)} that {by_whom}, and at least {step} are needed "
+            f"(right by part: {right}); take more samples, easier problems"
+            + ("" if mixing.match == "none" else ", or mixing.match=none")
         )
     if wanted is not None and wanted > most and not mixing.allow_smaller:
         raise MixdistillError(
-            f"{told}: mixing.rows is {wanted}, and there are {_counted(most, recipe)} that {_by_whom(recipe)}; "
+            f"{told}: mixing.rows is {wanted}, and there are {_counted(most, recipe)} that {by_whom}; "
             f"set mixing.rows={feasible}, add --allow-smaller, or take more samples"
         )
     return feasible if wanted is None else min(wanted // step * step, feasible)
+
+
+def _step(recipe: Recipe) -> int:
+    """What rows are a multiple of."""
+    mixing = recipe.mixing
+    return math.lcm(mixing.multiple_of, mixing.batch_size) if mixing.match == "steps" else mixing.multiple_of
 
 
 def _counted(n: int, recipe: Recipe) -> str:
     return f"{n} {'problems' if recipe.mixing.per_problem == 1 else 'rows'}"
 
 
-def _by_whom(recipe: Recipe) -> str:
+def _by_whom(recipe: Recipe, mix: str) -> str:
     same = recipe.mixing.match in ("problems", "tokens")
-    return "all their teachers got right" if same else "fit its ratio"
+    return "all their teachers got right" if same else f"fit the ratio of {mix}"
 
 
 def _tokens(offered: Offered, what: str) -> "polars.Series":

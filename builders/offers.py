@@ -6,6 +6,7 @@ reference does not look wrong and its pass rate lies where the recipe says. All 
 reason. Draws nothing: which of it a mix takes is `arms`.
 """
 
+import itertools
 import sys
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
@@ -146,14 +147,26 @@ def _slots(recipe: Recipe, traces: "polars.DataFrame") -> "polars.DataFrame":
 
     numbered = traces.with_row_index("number").with_columns(
         draw_keys(traces["trace_id"], recipe.seed, "trace"),
-        length=pl.coalesce("tokens", "chars"),
+        length=pl.col("chars" if traces["tokens"].has_nulls() else "tokens"),
     )
     ordered = numbered.sort("problem_id", *_by_preference(recipe.mixing), "trace", nulls_last=True)
     columns = {part: _given(ordered, part, recipe) for part in parts_of_all(recipe)}
     slots = pl.concat([given.select("problem_id", "slot") for given in columns.values()]).unique()
     for given in columns.values():
         slots = slots.join(given, on=("problem_id", "slot"), how="left")
+    _refuse_overlaps(recipe, slots)
     return slots.sort("problem_id", "slot")
+
+
+def _refuse_overlaps(recipe: Recipe, slots: "polars.DataFrame") -> None:
+    """With several traces a problem, parts that share traces could put one into a mix twice."""
+    for mix in recipe.mixes if recipe.mixing.per_problem > 1 else ():
+        for one, other in itertools.combinations(recipe.parts(mix), 2):
+            if slots[given_by(one)].drop_nulls().is_in(slots[given_by(other)].drop_nulls().implode()).any():
+                raise RecipeError(
+                    f"mixes.{mix}: parts {one!r} and {other!r} share traces, so that one could stand in it twice; "
+                    "name teachers that differ, or set mixing.per_problem=1"
+                )
 
 
 def given_by(part: str) -> str:

@@ -74,16 +74,18 @@ def _best_edge(edge: int, ends: list[int], sums: "list[np.ndarray]", shares: lis
 def most_rows(shares: Mapping[str, float], kinds: Mapping[frozenset[str], int]) -> int:
     """The most rows whose counts by share can be filled; `kinds` are problems by the parts that got them right.
 
-    By Hall's theorem (1935): no set of parts may need more problems than there are with one of these parts.
+    Of fewer rows all can be filled, but for a few that rounding favours one part in.
     """
     low, high = 0, sum(kinds.values())
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if _fits(largest_remainder(shares, middle), kinds) else (low, middle - 1)
+        low, high = (middle, high) if can_fill(largest_remainder(shares, middle), kinds) else (low, middle - 1)
     return low
 
 
-def _fits(counts: Mapping[str, int], kinds: Mapping[frozenset[str], int]) -> bool:
+def can_fill(counts: Mapping[str, int], kinds: Mapping[frozenset[str], int]) -> bool:
+    """Whether every part can have its count: by Hall's theorem (1935), no set of parts needs more problems than
+    there are with one of these parts."""
     return all(
         sum(counts[part] for part in group) <= sum(n for kind, n in kinds.items() if kind & set(group))
         for size in range(1, len(counts) + 1)

@@ -37,14 +37,27 @@ Share = Annotated[float | dict[str, float], BeforeValidator(_share_or_shares)]
 "The share of a part, or, for a band of difficulty, the share of each part."
 
 
+def _cap(value: object) -> object:
+    """A number, or numbers by name; names may look like numbers, as levels do."""
+    caps = value if isinstance(value, dict) else {"": value}
+    for name, cap in caps.items():
+        if isinstance(cap, bool) or not isinstance(cap, int) or cap < 1:
+            of = f" of {name!r}" if name != "" else ""
+            raise ValueError(f"the number{of} is {cap!r}, not a whole number above 0")
+    return {str(name): cap for name, cap in caps.items()} if isinstance(value, dict) else value
+
+
+Cap = Annotated[int | dict[str, int] | None, BeforeValidator(lambda value: None if value is None else _cap(value))]
+
+
 class Caps(Part):
     """Most rows of a mix that may come from one place; a number for each, or numbers by name."""
 
-    source: int | dict[str, int] | None = None
+    source: Cap = None
     "Of one problem source."
-    subject: int | dict[str, int] | None = None
+    subject: Cap = None
     "Of one subject."
-    level: int | dict[str, int] | None = None
+    level: Cap = None
     "Of one level."
 
 
@@ -81,7 +94,7 @@ class Mixing(Part):
     """What the mixes of one contrast have in common. problems: the same problems, those that all their teachers
     got right. tokens: as many tokens, from those problems. steps: as many whole batches, each mix from its own
     problems. none: nothing, each mix is as large as it can be."""
-    contrasts: tuple[tuple[str, ...], ...] = ()
+    contrasts: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = ()
     "Lists of mixes that are compared with each other; default: all mixes are one contrast."
     rows: Annotated[int, Field(ge=1)] | None = None
     "Rows of each mix; default: as many as there are."

@@ -151,9 +151,10 @@ def mix_notes(recipe: Recipe, run: Run) -> list[str]:
         mixes = [read_mix(run, name) for name in contrast]
         spread = {
             "rows": _spread([mix["rows"] for mix in mixes]),
-            "tokens": _spread([mix["completion_tokens"]["sum"] for mix in mixes]),
             "steps": _spread([mix["steps"] for mix in mixes]),
         }
+        if all(mix["completion_tokens"]["n"] == mix["rows"] for mix in mixes):
+            spread["tokens"] = _spread([mix["completion_tokens"]["sum"] for mix in mixes])
         told = ", ".join(f"{what} {'equal' if not part else f'{part:.1%} apart'}" for what, part in spread.items())
         notes.append(f"{', '.join(contrast)} (match: {mixes[0]['match']}): {told}")
     one = read_mix(run, next(iter(recipe.mixes)))

@@ -87,13 +87,15 @@ def read_at(run: Run, found: "polars.DataFrame", *names: str) -> "polars.DataFra
     import polars as pl
 
     lines = b"".join(_lines_at(run, found))
+    told = f"{run.traces}: a trace is not where its index says; remove the .index files there, and do it again"
+    schema = {name: polars_schema(Trace)[name] for name in ("trace_id", *names)}
     try:
-        traces = pl.read_ndjson(io.BytesIO(lines), schema={name: polars_schema(Trace)[name] for name in names})
+        traces = pl.read_ndjson(io.BytesIO(lines), schema=schema)
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
-        raise RecordError(f"{run.traces}: files changed while they were read; do it again") from error
-    if traces.height != found.height:
-        raise RecordError(f"{run.traces}: files changed while they were read; do it again")
-    return traces
+        raise RecordError(told) from error
+    if traces.height != found.height or not (traces["trace_id"] == found["trace_id"]).all():
+        raise RecordError(told)
+    return traces.select(names)
 
 
 def _lines_at(run: Run, found: "polars.DataFrame") -> Iterator[bytes]:
@@ -115,9 +117,16 @@ def _indexed(path: Path, schema: "polars.Schema") -> "polars.DataFrame":
     index = path.with_suffix(".index")
     if not index.exists():
         return _placed(path, schema)
-    known = read_lines(index, pl.Schema({"end": pl.Int64(), **schema}))
-    end = int(known["end"][-1]) if known.height else 0
-    if end > path.stat().st_size or not _ends_are_line_ends(path, known["end"].tail(_CHECKED_ENDS).to_list()):
+    try:
+        known = read_lines(index, pl.Schema({"end": pl.Int64(), **schema}))
+    except RecordError:  # it is only quicker; the traces themselves are what counts
+        return _placed(path, schema)
+    end = int(known["end"][-1] or 0) if known.height else 0
+    if (
+        known["end"].has_nulls()
+        or end > path.stat().st_size
+        or not _ends_are_line_ends(path, known["end"].tail(_CHECKED_ENDS).to_list())
+    ):
         return _placed(path, schema)  # somebody edited the file
     rows = known.with_columns(start=pl.col("end").shift(1, fill_value=0))
     return pl.concat([rows.select(*schema, "start", "end"), _placed(path, schema, from_byte=end)])

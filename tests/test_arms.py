@@ -327,3 +327,45 @@ def test_a_part_with_no_share_asks_nothing_of_its_teacher() -> None:
 
     assert sorted(held(arms["short"])) == names(5)
     assert arms["short"].shares == {"": {"short": 1.0}}
+
+
+def test_fewer_rows_than_there_are_can_be_had_also_where_rounding_favours_a_rare_part() -> None:
+    shares = {"a": 0.46, "b": 0.46, "c": 0.08}  # of 11 rows c has 1, of 6 rows none or one: the Alabama paradox
+    teachers = {name: {"engine": "dataset", "file": "t", "style": "long"} for name in shares}
+    right = {"a": names(11)[:5], "b": names(11)[5:10], "c": names(11)[10:]}
+
+    for rows in range(1, 12):
+        mixing = {"match": "none", "rows": rows, "allow_smaller": True}
+        arm = draw({"m": shares}, right, teachers=teachers, mixing=mixing)["m"]
+        assert len(set(held(arm))) == arm.rows.height <= rows
+        assert arm.rows.height >= rows - 1
+        assert all(taken(arm, part) <= set(right[part]) for part in shares)
+
+
+def test_mixes_of_different_bands_share_only_the_problems_of_both() -> None:
+    bands = {problem: ("low", "middle", "high")[number % 3] for number, problem in enumerate(names(30))}
+    there = offered({"long": names(30), "short": names(30)}, bands=bands)
+    mixing = {"difficulty": {"bands": {"low": [0, 0.3], "middle": [0.3, 0.6], "high": [0.6, 1]}}}
+    mixes = {"a": {"low": {"long": 1}, "middle": {"short": 1}}, "b": {"middle": {"long": 1}, "high": {"short": 1}}}
+
+    arms = draw_from(there, mixes, mixing=mixing)
+
+    assert set(held(arms["a"])) == set(held(arms["b"])) == {name for name in bands if bands[name] == "middle"}
+
+
+def test_of_mixes_of_as_many_steps_the_one_that_is_too_small_is_named() -> None:
+    mixing = {"match": "steps", "batch_size": 8}
+
+    with pytest.raises(
+        MixdistillError, match=r"^mixes long, short, mix-long: only 5 problems that fit the ratio of long"
+    ):
+        draw(MIXES, {"long": names(100)[:5], "short": names(100)}, mixing=mixing)
+
+
+def test_where_rows_are_capped_those_stay_that_rare_parts_can_give() -> None:
+    about = {problem: {"level": "1"} for problem in names(100)}
+    there = offered({"long": names(100)[:10], "short": names(100)}, about=about)
+
+    for seed in range(5):
+        arms = draw_from(there, MIXES, mixing={"match": "none", "at_most": {"level": {1: 5}}}, seed=seed)
+        assert counts(arms["mix-long"]) == {"long": 1, "short": 4}

@@ -1,5 +1,6 @@
 """Mixes: exact ratios, the same problems in all arms, the same draw every time."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from made_runs import finish_run, make_problem, make_recipe, make_run, make_susp
 
 from mixdistill.builders.mix import build_mixes
 from mixdistill.builders.stats import compute_stats
-from mixdistill.errors import MixdistillError, RecipeError
+from mixdistill.errors import MixdistillError, RecipeError, RecordError
 from mixdistill.records import Problem, Status, Trace
 from mixdistill.run import Run
 from mixdistill.trace_files import TraceWriter
@@ -470,3 +471,58 @@ def test_texts_are_found_where_the_index_of_the_traces_is_lost(tmp_path: Path) -
 
     assert all(frame.equals(with_index[name]) for name, frame in build(run).items())
     assert with_index["long"]["completion"][0][0]["content"].startswith("long 0: ")
+
+
+def test_lengths_are_compared_in_characters_where_one_trace_has_no_tokens(tmp_path: Path) -> None:
+    problem = PROBLEMS[0]
+    counted = replace(make_trace(problem, "short", response="long text " * 30), completion_tokens=60)
+    uncounted = make_trace(
+        problem, "short", sample=1, response="a text of some sixty-five characters, more than sixty tokens. 2"
+    )
+    run = make_run(tmp_path, [problem], [counted, uncounted])
+
+    frame = build(run, {"short": {"short": 1.0}}, mixing={"select": "shortest"})["short"]
+
+    assert frame["trace_id"].to_list() == [uncounted.trace_id]
+
+
+def test_parts_that_share_traces_are_refused_with_several_traces_a_problem(tmp_path: Path) -> None:
+    teachers = {name: {"engine": "dataset", "file": "t", "style": "long"} for name in ("qwq", "r1")}
+    traces = [make_trace(problem, name, "long") for problem in PROBLEMS for name in teachers]
+    run = make_run(tmp_path, PROBLEMS, traces)
+
+    apart = build(run, {"mix": {"qwq": 0.5, "r1": 0.5}}, teachers=teachers, mixing={"per_problem": 2})["mix"]
+    one_each = build(run, {"mix": {"qwq": 0.5, "long": 0.5}}, teachers=teachers)["mix"]
+
+    assert (apart.height, one_each.height) == (30, 30)
+    with pytest.raises(RecipeError, match=r"^mixes.mix: parts 'qwq' and 'long' share traces"):
+        build(run, {"mix": {"qwq": 0.5, "long": 0.5}}, teachers=teachers, mixing={"per_problem": 2})
+
+
+@pytest.mark.parametrize("damage", ["not json", '{"end": null}', "{}"])
+def test_an_index_that_cannot_be_believed_is_passed_over(tmp_path: Path, damage: str) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH)
+    (path,) = run.trace_files()
+    whole = build(run)
+    index = path.with_suffix(".index")
+    index.write_text(f"{damage}\n", encoding="utf-8")
+
+    assert all(frame.equals(whole[name]) for name, frame in build(run).items())
+
+
+def test_an_index_that_lacks_a_line_is_named_with_the_way_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH)
+    (path,) = run.trace_files()
+    whole = build(run)
+    rows = pl.read_ndjson(path)
+    ends = list(itertools.accumulate(len(line) for line in path.read_bytes().splitlines(keepends=True)))
+    index = path.with_suffix(".index")
+    known = rows.select("request_key", "trace_id", "problem_id", "teacher", "finish_reason").with_columns(
+        end=pl.Series(ends)
+    )
+    known.filter(pl.int_range(pl.len()) != 3).write_ndjson(index)
+
+    with pytest.raises(RecordError, match=r"a trace is not where its index says; remove the .index files there"):
+        build(run)
+    index.unlink()
+    assert all(frame.equals(whole[name]) for name, frame in build(run).items())
