@@ -2,48 +2,43 @@
 
 In: the student, as a folder, a file with a template, or a model on the Hub. Out: the first form of
 `reasoning.join_reasoning` that the template keeps in the assistant's last turn: a field of the message that the
-template knows, else marks inside of the content. A template is a program of a stranger: it is rendered in
-Jinja's sandbox, as transformers does it. Trains nothing and loads no tokenizer.
+template knows, else marks inside of the content. A template is a program of a stranger: `template_process`
+runs it in a process of its own. Trains nothing and loads no tokenizer.
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
 
 from mixdistill.builders.reasoning import INLINE, MARKS, ReasoningForm, join_reasoning
+from mixdistill.builders.template_process import ChatTemplate, render_apart
 from mixdistill.errors import HubError, RecipeError, RecordError
 
 _FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 _FIELDS = ("reasoning_content", "reasoning", "thinking")
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
-# transformers' own tag around what the assistant says; jinja2 does not know it.
-_GENERATION = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 _REASONING = "Seven plus five.\n\n  That is twelve."
 _RESPONSE = "The sum is \\boxed{12}."
-
-
-class ChatTemplate(NamedTuple):
-    """A template and the special tokens that it may write."""
-
-    text: str
-    tokens: Mapping[str, str]
 
 
 def reasoning_form(student: str | None, *, all_reason: bool = False) -> ReasoningForm:
     """The form that the student's chat template keeps; between <think> and </think> if no student is named.
 
     `all_reason`: no trace is without reasoning, so that the template need not take an empty field.
-    Raises RecipeError if there is no template or it drops the reasoning in every form, RecordError if it cannot
-    be read, HubError if the Hub cannot be reached or has no such model.
+    Raises RecipeError if there is no template, if it drops the reasoning in every form or comes to no end,
+    RecordError if it cannot be read, HubError if the Hub cannot be reached or has no such model.
     """
     if student is None:
         return INLINE
     template = _read_template(student)
-    for form in _forms(template):
-        with_reasoning = _render(template, join_reasoning(_REASONING, _RESPONSE, form))
-        without = "" if all_reason else _render(template, join_reasoning(None, _RESPONSE, form))
+    forms = [*_forms(template)]
+    conversations = [
+        [{"role": "user", "content": "What is 7 + 5?"}, join_reasoning(reasoning, _RESPONSE, form)]
+        for form in forms
+        for reasoning in (_REASONING, None)
+    ]
+    texts = [text or "" for text in render_apart(template, conversations, whose=f"mixing.student: {student}")]
+    for form, with_reasoning, without in zip(forms, texts[::2], texts[1::2], strict=True):
         takes_none = all_reason or (_RESPONSE in without and without.count("None") <= with_reasoning.count("None"))
         if takes_none and _keeps(with_reasoning, form):
             return form
@@ -77,34 +72,6 @@ def _keeps(rendered: str, form: ReasoningForm) -> bool:
     opener = next(marks.opener for marks in MARKS if marks.closer == closer)
     once = before.rstrip().removesuffix(opener)
     return once != before.rstrip() and not once.rstrip().endswith(opener) and between.count(closer) == 1
-
-
-def _render(template: ChatTemplate, assistant: Mapping[str, object]) -> str:
-    """The conversation as the student sees it in training; empty if the template refuses it."""
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> NoReturn:
-        raise jinja2.TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-    environment.globals |= {"raise_exception": refuse, "strftime_now": lambda _: "2026-01-01"}
-    text = _GENERATION.sub(_as_condition, template.text)
-    messages = [{"role": "user", "content": "What is 7 + 5?"}, assistant]
-    refusals = (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
-    try:
-        compiled = environment.from_string(text)
-        return compiled.render(messages=messages, add_generation_prompt=False, tools=None, **template.tokens)
-    except (*refusals, RecursionError, MemoryError):
-        return ""
-
-
-def _as_condition(tag: re.Match[str]) -> str:
-    """A tag of plain Jinja that leaves out the same white space."""
-    return f"{{%{tag[1]} {'endif' if tag[2] else 'if true'} {tag[3]}%}}"
 
 
 def _read_template(student: str) -> ChatTemplate:

@@ -9,6 +9,7 @@ from student_templates import DEEPSEEK_R1, GEMMA3, LLAMA32, QWEN3, QWEN25, SMOLL
 
 from mixdistill.builders.chat_template import reasoning_form
 from mixdistill.builders.reasoning import INLINE, ReasoningForm
+from mixdistill.builders.template_process import ChatTemplate, render_apart
 from mixdistill.errors import HubError, RecipeError, RecordError
 
 QWEN3_INLINE = QWEN3.replace("message.reasoning_content is string", "false")
@@ -108,6 +109,9 @@ def test_without_a_student_reasoning_stands_in_think() -> None:
         pytest.param("{% set _ = messages.append(1) %}{{ messages[1].content }}", id="changes the messages"),
         pytest.param("{{ range(10 ** 9) | list }}", id="takes all memory"),
         pytest.param("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", id="calls itself for ever"),
+        pytest.param("{% for a in [1] %}" * 30 + "{{ messages }}" + "{% endfor %}" * 30, id="is nested too deep"),
+        pytest.param("{{ 'x' * 3_000_000_000 }}{{ messages[1].content }}", id="writes more than memory"),
+        pytest.param("{{ 'x' * 9_000_000 }}{{ messages[1].content }}", id="writes more than a model reads"),
     ],
 )
 def test_a_template_that_keeps_reasoning_in_no_form_is_refused(tmp_path: Path, template: str) -> None:
@@ -120,6 +124,33 @@ def test_a_template_that_keeps_reasoning_in_no_form_is_refused(tmp_path: Path, t
         f"mixing.student: the chat template of {name} drops the reasoning, so that the student would not be "
         "trained on it; name a file with a template that keeps it, or another student"
     )
+
+
+def test_a_template_that_never_ends_is_ended(tmp_path: Path) -> None:
+    rounds = "{% for a in range(99999) %}"
+    name = student(tmp_path, SEED + rounds * 3 + "{% endfor %}" * 3)
+
+    with pytest.raises(RecipeError) as refused:
+        reasoning_form(name)
+
+    assert str(refused.value) == (
+        f"mixing.student: {name}: its chat template comes to no end within 3 seconds, or takes all memory; name a "
+        "file with another template, or another student"
+    )
+
+
+def test_conversations_are_rendered_in_their_order_and_none_is_one_that_is_refused() -> None:
+    text = (
+        "{{ bos }}{% for m in messages %}{% if not m.content %}{{ raise_exception('empty') }}{% endif %}"
+        "{{ m.role }}: {{ m.content | tojson }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    conversations = [[{"role": "user", "content": content}] for content in ("é \u2028", "", "\ud800")]
+
+    texts = render_apart(
+        ChatTemplate(text, {"bos": "<s>"}), conversations, whose="tester/one", add_generation_prompt=True
+    )
+
+    assert texts == ['<s>user: "é \u2028"\nassistant:', None, '<s>user: "\ud800"\nassistant:']
 
 
 def test_a_template_in_the_configuration_is_read_with_its_tokens(tmp_path: Path) -> None:

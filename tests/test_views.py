@@ -1,5 +1,6 @@
 """Views: what trainers make of the exported files is what the mix holds."""
 
+import dataclasses
 import json
 import runpy
 import sys
@@ -277,18 +278,141 @@ def test_a_file_that_no_export_wrote_stays_as_it_is(tmp_path: Path) -> None:
         export_mixes(recipe, run, "trl", edited)
 
 
-def test_what_an_interrupted_export_left_is_written_again(tmp_path: Path) -> None:
+def test_what_an_interrupted_export_left_is_written_again_and_a_file_put_there_since_is_not(
+    tmp_path: Path,
+) -> None:
     recipe, run = mixed(tmp_path / "run")
-    export_mixes(recipe, run, "llamafactory", tmp_path / "out")
-    marker = tmp_path / "out" / "export.json"
-    begun = {"trainer": "llamafactory", "files": dict.fromkeys(json.loads(marker.read_text("utf-8"))["files"])}
-    whole = (tmp_path / "out" / "mix.jsonl").read_bytes()
-    marker.write_text(json.dumps(begun), encoding="utf-8")
-    (tmp_path / "out" / "mix.jsonl").write_bytes(whole[:100])
+    out, source = tmp_path / "out", run.mixes / "mix" / "train.parquet"
+    export_mixes(recipe, run, "axolotl", tmp_path / "whole")
+    kept = source.read_bytes()
+    source.write_bytes(kept[:4] + b"\xff" * 60 + kept[64:])
+    with pytest.raises(RecordError, match="not a Parquet file; remove it and run 'mixdistill mix'"):
+        export_mixes(recipe, run, "axolotl", out)
+    source.write_bytes(kept)
+    assert sorted(path.name for path in out.iterdir()) == ["export.json", "long.parquet"]
+    (out / "mix.parquet").write_bytes(b"mine")
+
+    with pytest.raises(StorageError, match=r"mix.parquet: is there, and not as an export wrote it"):
+        export_mixes(recipe, run, "axolotl", out)
+    assert (out / "mix.parquet").read_bytes() == b"mine"
+
+    (out / "mix.parquet").unlink()
+    export_mixes(recipe, run, "axolotl", out)
+    for path in (tmp_path / "whole").iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_file_that_an_export_put_there_as_it_was_killed_is_known_as_ours(tmp_path: Path) -> None:
+    """Killed between putting the file there and saying so."""
+    recipe, run = mixed(tmp_path / "run")
+    out = tmp_path / "out"
+    export_mixes(recipe, run, "axolotl", out)
+    whole = (out / "mix.yaml").read_bytes()
+    told = json.loads((out / "export.json").read_bytes())
+    begun = {"mix.yaml": told["files"].pop("mix.yaml")}
+    (out / "export.json").write_text(json.dumps(told | {"begun": begun}), encoding="utf-8")
+    (out / ".mix.yaml.new").write_bytes(b"half of a later")
+
+    export_mixes(recipe, run, "axolotl", out)
+
+    assert (out / "mix.yaml").read_bytes() == whole
+    assert not (out / ".mix.yaml.new").exists()
+
+
+@pytest.mark.parametrize("digest", [None, "0" * 64, 7])
+def test_an_export_deletes_no_file_whose_digest_it_does_not_know(digest: object, tmp_path: Path) -> None:
+    recipe, run = mixed(tmp_path / "run")
+    out = tmp_path / "out"
+    out.mkdir()
+    forged = {"trainer": "trl", "files": {"notes.txt": digest}}
+    (out / "export.json").write_text(json.dumps(forged), encoding="utf-8")
+    (out / "notes.txt").write_text("mine", encoding="utf-8")
+
+    export_mixes(recipe, run, "trl", out)
+
+    assert (out / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_link_is_never_replaced(tmp_path: Path) -> None:
+    recipe, run = mixed(tmp_path / "run")
+    for number, target in enumerate((tmp_path / "nowhere", tmp_path / "moved.py")):
+        out = tmp_path / str(number)
+        export_mixes(recipe, run, "trl", out)
+        (out / "train.py").replace(tmp_path / "moved.py")
+        (out / "train.py").symlink_to(target)
+
+        with pytest.raises(StorageError, match=r"train.py: is there, and not as an export wrote it"):
+            export_mixes(recipe, run, "trl", out)
+
+        assert (out / "train.py").readlink() == target
+
+
+MARKED = [
+    (None, "x </think> y"),
+    (None, "<think> is a tag"),
+    (None, "\n\tIndented, and a blank end. \n"),
+    ("", "Thought of nothing."),
+    ("a", "x </think> y"),
+    (" lead\n\n", "\n Use `</think>`.\n"),
+]
+"Reasoning and response that speak of marks, or have blank edges."
+
+
+def mixed_of_marked(folder: Path, student: str | None = None) -> tuple[Recipe, Run]:
+    recipe = make_recipe({"long": {"long": 1.0}}, mixing={"student": student, "batch_size": 1})
+    traces = [trace(number, "long") for number in range(N)]
+    marked = [
+        dataclasses.replace(made, reasoning=reasoning, response=response, trace_id=f"t{number}")
+        for number, (made, (reasoning, response)) in enumerate(zip(traces, MARKED, strict=True))
+    ]
+    run = make_run(folder, PROBLEMS, marked)
+    compute_stats(recipe, run)
+    build_mixes(recipe, run, silent)
+    return recipe, run
+
+
+def test_axolotl_gets_reasoning_and_response_as_the_teacher_wrote_them(tmp_path: Path) -> None:
+    recipe, run = mixed_of_marked(tmp_path / "run")
+
+    export_mixes(recipe, run, "axolotl", tmp_path / "out")
+
+    rows = pl.read_parquet(tmp_path / "out" / "long.parquet")
+    got = {name: turns[1] for name, turns in rows.select("trace_id", "messages").iter_rows()}
+    assert got == {
+        f"t{number}": {"role": "assistant", "reasoning_content": reasoning or None, "content": response}
+        for number, (reasoning, response) in enumerate(MARKED)
+    }
+
+
+def test_a_trace_that_is_gone_since_the_mix_was_made_is_told(tmp_path: Path) -> None:
+    recipe, run = mixed_of_marked(tmp_path / "run")
+    (path,) = run.trace_files()
+    path.write_bytes(path.read_bytes().replace(b'"trace_id":"t3"', b'"trace_id":"t9"'))
+
+    with pytest.raises(StorageError, match="1 traces of a mix are not there any more; run 'mixdistill mix'"):
+        export_mixes(recipe, run, "axolotl", tmp_path / "out")
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_llamafactory_gets_the_texts_of_the_mix_with_both_marks(opens: bool, tmp_path: Path) -> None:
+    """Also where the template opens the thinking: a row without any has to close it."""
+    template = tmp_path / "t.jinja"
+    template.write_text(
+        "{% for m in messages %}{{ m.role }}\n"
+        + ("{% if m.role == 'assistant' %}<think>\n{% endif %}" if opens else "")
+        + "{{ m.content }}</s>{% endfor %}",
+        encoding="utf-8",
+    )
+    recipe, run = mixed_of_marked(tmp_path / "run", str(template))
 
     export_mixes(recipe, run, "llamafactory", tmp_path / "out")
 
-    assert (tmp_path / "out" / "mix.jsonl").read_bytes() == whole
+    rows = pl.read_ndjson(tmp_path / "out" / "long.jsonl")
+    got = {name: turns[1]["value"] for name, turns in rows.select("trace_id", "conversations").iter_rows()}
+    assert got == {
+        f"t{number}": f"<think>\n{reasoning or ''}\n</think>\n\n{response}" if reasoning or opens else response
+        for number, (reasoning, response) in enumerate(MARKED)
+    }
 
 
 def test_a_mix_that_is_not_built_is_told_before_anything_is_written(tmp_path: Path) -> None:
