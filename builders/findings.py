@@ -6,6 +6,7 @@ is told by script: a French trace in an English mix is not seen.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -21,10 +22,16 @@ _EXCERPT_CHARS = 70
 _EXPLANATION_CHARS = 200
 _ANSWER_FIRST = re.compile(r"\W{0,6}(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\W{1,6}", re.IGNORECASE)
 # A text that ends so is not cut amid a sentence: full stops, brackets and quotes, code, bold, formulas.
-_ENDS = frozenset(".!?。！？…)]}$`*\"'”’»>|%°✓✅□■∎")
+_ENDS = frozenset(".!?。！？…)]}$`*\"'”’»>|%°□■∎।॥؟۔።")
+# Thai, Lao, Burmese and Khmer end sentences with a space.
+_NO_STOPS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+_LAST_LINE_IS_WHOLE = re.compile(r"\s*(?:[-*•+]|\d+[.)])\s|.*://\S+$")
+_FENCE = re.compile(r"^\s*```", re.MULTILINE)
+# Not the language of the text: fenced code, code in a line, addresses.
+_NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+", re.DOTALL)
 _SENTENCE_END = re.compile(r"[.!?。！？]\s|\n")
 _FOREIGN_SHARE = 0.01
-_FOREIGN_LETTERS = 4
+_FOREIGN_LETTERS = 6
 _LETTER = re.compile(r"[^\W\d_]")
 _LATIN_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _SPACE = re.compile(r"\s+")
@@ -86,6 +93,8 @@ FAULTS = {
         Fault("reasoning_dropped", "error", "whose reasoning the chat template drops",
               "set mixing.student to this student, or to a template file that keeps the reasoning, and run "
               "'mixdistill mix' again"),
+        Fault("response_dropped", "error", "whose response the chat template drops",
+              "use a chat template that writes the content of the last turn"),
         Fault("answer_missing", "error", "whose answer is not in the text that the student is trained on",
               "look at the completion in train.parquet and at what the chat template makes of it"),
         Fault("eos_not_trained", "error", "that do not train the student to stop",
@@ -161,18 +170,27 @@ def reasoning_dropped(row: Row, rendered: Rendered, _: Asked) -> str | None:
     return around(row.reasoning.strip(), 0)
 
 
-def answer_missing(row: Row, rendered: Rendered, _: Asked) -> str | None:
+def response_dropped(row: Row, rendered: Rendered, _: Asked) -> str | None:
+    if not row.response.strip() or _holds(rendered.text, row.response):
+        return None
+    return around(row.response.strip(), 0)
+
+
+def answer_missing(row: Row, rendered: Rendered, asked: Asked) -> str | None:
     """The end of a completion that does not state the answer which the verifier found in the trace.
 
     The verifier may have written it in another way: spaces, dollars, brackets and backslashes do not count, nor
-    does a unit that it adds in brackets, and of several answers each may stand for itself.
+    does a unit that it adds in brackets, and of several answers each may stand for itself. A response that is
+    dropped as a whole is a finding of its own.
     """
     text, answer = rendered.completion, row.answer.strip()
-    if not answer or answer in text:
+    if not answer or response_dropped(row, rendered, asked) or _states(text, answer):
         return None
     loose = _LOOSE.sub("", text).casefold()
     parts = re.split(r",\s", _UNIT.sub("", answer))
-    if all(_LOOSE.sub("", part).casefold() in loose for part in parts):
+    if all(
+        _states(text, part) or (not part.isalnum() and _LOOSE.sub("", part).casefold() in loose) for part in parts
+    ):
         return None
     if has_box(text) and answer_of(read_boxes(text).found, text) == answer:
         return None
@@ -219,7 +237,7 @@ def answer_first(row: Row, rendered: Rendered, _: Asked) -> str | None:
 
 
 def language(row: Row, _: Rendered, asked: Asked) -> str | None:
-    text = f"{row.reasoning or ''}\n{row.response}"
+    text = _NOT_PROSE.sub(" ", f"{row.reasoning or ''}\n{row.response}")
     own = _LANGUAGES.get(asked.language, ())
     if not own and text.isascii():
         return None
@@ -238,15 +256,43 @@ def language(row: Row, _: Rendered, asked: Asked) -> str | None:
 
 
 def mid_sentence(row: Row, _: Rendered, asked: Asked) -> str | None:
-    """The end of a trace that neither ends a sentence nor states the answer in its last words."""
-    text = (row.response or row.reasoning or "").rstrip()
-    if not text or text[-1] in _ENDS or text[-1].isdigit():
+    """The end of a trace that neither ends a sentence nor states the answer in its last words, or that leaves code
+    or a box open.
+
+    A list, an address, an emoji or a digit at the end is none, nor the end of a text in a script without full
+    stops. A poem or a signature without one is taken for cut.
+    """
+    text = (row.response or row.reasoning or "").rstrip().rstrip("\ufe0f")
+    if not text:
         return None
-    last = _SENTENCE_END.split(text)[-1]
-    words = last[-_EXCERPT_CHARS - len(row.answer) :]
-    if has_box(words) or (row.answer and row.answer.casefold() in words.casefold()):
+    if len(_FENCE.findall(text)) % 2 or _box_is_open(text):
+        return around(text, len(text))
+    if text[-1] in _ENDS or text[-1].isdigit() or unicodedata.category(text[-1]) in ("So", "Sk"):
         return None
-    return around(text, len(text))
+    line = text[text.rfind("\n") + 1 :]
+    if _NO_STOPS.match(text[-1]) or _LAST_LINE_IS_WHOLE.match(line):
+        return None
+    words = _SENTENCE_END.split(text)[-1][-_EXCERPT_CHARS - len(row.answer) :]
+    return None if has_box(words) or _states(words, row.answer) else around(text, len(text))
+
+
+def _box_is_open(text: str) -> bool:
+    """Whether the last box of the text is never closed."""
+    start = text.rfind("\\boxed{")
+    box = text[start:] if start >= 0 else ""
+    return box.replace("\\{", "").count("{") > box.replace("\\}", "").count("}")
+
+
+def _states(text: str, answer: str) -> bool:
+    """Whether the text has the answer as a word or number of its own; a single letter in its own case."""
+    if not answer:
+        return False
+    before = r"(?<!\d)(?<!\d[.,])" if answer[0].isdigit() else r"(?<!\w)" if answer[0].isalnum() else ""
+    after = r"(?!\d|[.,]\d)" if answer[-1].isdigit() else r"(?!\w)" if answer[-1].isalnum() else ""
+    case = re.NOFLAG if len(answer) == 1 else re.IGNORECASE
+    # Numbers with and without marks of thousands.
+    plain = re.sub(r"(?<=\d)(?:,|\\,|\{,\}| )(?=\d{3}(?!\d))", "", text)
+    return any(re.search(f"{before}{re.escape(answer)}{after}", each, case) for each in (text, plain))
 
 
 def _without_drawings(text: str) -> str:
@@ -262,6 +308,7 @@ def _holds(text: str, part: str) -> bool:
 
 ROW_CHECKS: dict[str, Callable[[Row, Rendered, Asked], str | None]] = {
     "reasoning_dropped": reasoning_dropped,
+    "response_dropped": response_dropped,
     "answer_missing": answer_missing,
     "eos_not_trained": eos_not_trained,
     "join": join,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.builders.chat_template import file_of, read_student_file
-from mixdistill.errors import MissingExtraError, RecipeError, RecordError
+from mixdistill.errors import RecipeError, RecordError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,7 +44,7 @@ def load_student(name: str, template: Path | None = None) -> Student:
     """The student of a folder or of the Hub; `template` is a file that stands in for its own chat template.
 
     Raises RecipeError if it has no chat template, RecordError if its files cannot be read, HubError if the Hub
-    cannot be reached or has no such model, MissingExtraError if transformers is not installed.
+    cannot be reached or has no such model.
     """
     tokenizer = _load_tokenizer(name)
     if template is not None:
@@ -138,15 +138,15 @@ def _load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
             f"{name} is a file with a chat template, and rendering needs the student's tokenizer too; name the "
             "student's folder or Hub id with --student"
         )
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise MissingExtraError("transformers", 'pip install "mixdistill[train]"') from error
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoTokenizer
+
     if not Path(name).is_dir():
         file_of(name, "tokenizer_config.json", place="student")  # says what is wrong with the Hub in our words
+    refusals = (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError)
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except refusals as error:
         told = " ".join(str(error).split())[:300]
         raise RecordError(f"{name}: its tokenizer cannot be read: {told}") from error
 
@@ -154,7 +154,7 @@ def _load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
 def _limit(name: str, of_tokenizer: int) -> tuple[int | None, str]:
     """Most tokens that the student can read, and who says so."""
     limits: dict[str, int] = {}
-    if of_tokenizer < _NO_LIMIT:
+    if 0 < of_tokenizer < _NO_LIMIT:
         limits["model_max_length of its tokenizer"] = of_tokenizer
     config = _read_json(name, "config.json")
     text_config = config.get("text_config")

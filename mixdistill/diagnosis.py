@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from mixdistill.command import open_run, shared
-from mixdistill.errors import MixdistillError
+from mixdistill.errors import MixdistillError, StorageError
 from mixdistill.records import Trainer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mixdistill.builders.doctor import Diagnosis, Finding
+    from mixdistill.recipe import Recipe
+    from mixdistill.run import Run
 
 
 @click.command(short_help="Check the mixes against a student and a trainer.")
@@ -42,9 +44,16 @@ def doctor(
       mixdistill doctor quickstart --student Qwen/Qwen2.5-1.5B-Instruct --max-length 4096
     """
     from mixdistill.builders.doctor import examine
+    from mixdistill.street import STAGES, state
     from mixdistill.terminal import Reporter, print_json
 
     opened, run = open_run(recipe, folder, settings, limit)
+    there = all((run.mixes / name / "mix.json").exists() for name in opened.mixes)
+    if there and state(STAGES["mix"], opened, run) is None:
+        raise StorageError(f"{run.mixes}: not what the recipe says; run 'mixdistill mix' first")
+    if dry_run:
+        _say_what_would_be_examined(opened, run, student or opened.mixing.student, trainer, as_json=as_json)
+        return
     with Reporter(as_json=as_json) as reporter:
         found = examine(
             opened, run, student=student, trainer=trainer, max_length=max_length, batch_size=batch_size,
@@ -56,6 +65,20 @@ def doctor(
         print_diagnosis(found)
     if found.errors:
         raise MixdistillError(f"findings that would spoil the training: {found.errors}; each names its way out")
+
+
+def _say_what_would_be_examined(
+    recipe: "Recipe", run: "Run", student: str | None, trainer: Trainer, *, as_json: bool
+) -> None:
+    from mixdistill.tables import read_mix
+    from mixdistill.terminal import print_json, print_table
+
+    rows = {name: read_mix(run, name)["rows"] for name in recipe.mixes}
+    if as_json:
+        print_json({"student": student, "trainer": trainer, "rows": rows})
+        return
+    title = f"Would be rendered for {student or 'no student yet: name one with --student'}, as {trainer} does it"
+    print_table(["mix", "rows"], [[name, f"{n:,}"] for name, n in rows.items()], title=title)
 
 
 def print_diagnosis(found: "Diagnosis") -> None:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import polars as pl
 import pytest
 import yaml
 from click.testing import CliRunner
+from conftest import no_progress
 from loopback_hub import LoopbackHub
 from made_runs import make_problem, make_recipe, make_run, make_trace
 from student_templates import (
@@ -21,16 +23,20 @@ from student_templates import (
 
 from mixdistill.builders.chat_template import reasoning_form
 from mixdistill.builders.doctor import Diagnosis, examine
+from mixdistill.builders.findings import Asked, Row, language, mid_sentence
 from mixdistill.builders.mix import build_mixes
 from mixdistill.builders.reasoning import INLINE, ReasoningForm, join_reasoning
+from mixdistill.builders.rendering import Rendered
 from mixdistill.builders.stats import compute_stats
 from mixdistill.builders.student import load_student
 from mixdistill.diagnosis import doctor
 from mixdistill.errors import HubError, RecipeError, RecordError, StorageError
 from mixdistill.files import write_json, write_parquet
 from mixdistill.recipe import Recipe
+from mixdistill.recipe_file import load_recipe
 from mixdistill.records import Trainer
 from mixdistill.run import Run
+from mixdistill.street import STAGES, run_stage
 
 _ARMS = ("long", "short")
 _PER_ARM = 8
@@ -220,7 +226,7 @@ PLANTED = {
         ),
     ),
     "a template that loses the answer": Planted(
-        "answer_missing", 16, excerpt="'2' is not in:",
+        "response_dropped", 16, excerpt="So",
         student=template(lambda text: text.replace(ENDS_TURN, "content.split('So')[0] + '<|im_end|>\\n'")),
         arms=all_with(reasoning="We add."),
     ),
@@ -244,6 +250,21 @@ PLANTED = {
         "same_problem", 2,
         more_rows(*(ROW._replace(response=f"{how} \\boxed{{5}}.") for how in ("It is", "So it is"))),
         of=20, mixing={"per_problem": 2},
+    ),
+    "a choice that is cut": Planted(
+        "mid_sentence", 2, severity="warning",
+        arms=with_row(ROW._replace(answer="B", response="Option B is it. But then we might be at the")),
+    ),
+    "code that is never closed": Planted(
+        "mid_sentence", 2, with_row(ROW._replace(response="It is \\boxed{5}.\n```python\nprint(2 + 3)")),
+        severity="warning",
+    ),
+    "a box that is never closed": Planted(
+        "mid_sentence", 2, with_row(ROW._replace(response="It is 5, or \\boxed{\\frac{10}{2}")),
+        severity="warning",
+    ),
+    "an answer that stands only inside another number": Planted(
+        "answer_missing", 2, with_row(ROW._replace(answer="7", reasoning=None, response="So we have 17 apples."))
     ),
     "a trace that changes to Chinese": Planted(
         "language", 2, with_row(ROW._replace(reasoning="We add. 因此我们得到五。")), "因此我们得到五", "warning"
@@ -463,7 +484,13 @@ def test_the_command_exits_with_1_for_errors_only(tmp_path: Path) -> None:
     folder = write_mixes(tmp_path / "run", arms_of(clean_rows()), INLINE).folder
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(recipe_for(student=student).model_dump(mode="json", exclude_defaults=True)))
+    stage = replace(STAGES["mix"], work=lambda recipe, run, progress: {})
+    run_stage(stage, load_recipe(str(recipe)), Run(folder), no_progress)
 
+    stale = CliRunner().invoke(doctor, [str(recipe), "--run", str(folder), "--set", "mixing.order=short_first"])
+    assert str(stale.exception).endswith("mixes: not what the recipe says; run 'mixdistill mix' first")
+    planned = CliRunner().invoke(doctor, [str(recipe), "--run", str(folder), "--dry-run", "--json"])
+    assert json.loads(planned.stdout) == {"student": student, "trainer": "trl", "rows": {"long": 8, "short": 8}}
     warned = CliRunner().invoke(doctor, [str(recipe), "--run", str(folder)])
     failed = CliRunner().invoke(doctor, [str(recipe), "--run", str(folder), "--max-length", "100", "--json"])
 
@@ -474,3 +501,29 @@ def test_the_command_exits_with_1_for_errors_only(tmp_path: Path) -> None:
     assert [finding["code"] for finding in told_as_json["findings"]] == ["cut", "system_prompt"]
     assert told_as_json["findings"][0]["examples"][0].keys() == {"problem_id", "trace_id", "arm", "excerpt"}
     assert told_as_json["errors"] == 1
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "The sum is 5, and that is all 🎉", "Well done 👍🏽", "पाँच ही उत्तर है, और यही सब है।",
+        "الجواب هو خمسة، أليس كذلك؟",
+        "ดังนั้นคำตอบคือห้า", "The steps:\n1. add 3 and 2\n2. write the sum down", "See https://example.org/sums",
+        "It is A", "so x = 5 and y is what we know\n```python\nprint(5)\n```",
+    ],
+)  # fmt: skip
+def test_an_end_that_is_no_cut_is_no_finding(response: str) -> None:
+    row = Row("long", "p", "t", "A" if response.endswith("A") else "5", (), (), None, response)
+
+    assert mid_sentence(row, cast("Rendered", None), Asked("en", None)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("两个数相加得到五。\n```python\nfor number in range(10):\n    print(number + total)\n```", "zh"),
+     ("The word 謝謝你們 means thanks.", "en")],
+)  # fmt: skip
+def test_code_and_a_quoted_word_are_no_other_language(text: str, code: str) -> None:
+    row = Row("long", "p", "t", "5", (), (), None, text)
+
+    assert language(row, cast("Rendered", None), Asked(code, None)) is None
