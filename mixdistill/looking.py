@@ -2,12 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from mixdistill.command import open_run, shared
 from mixdistill.records import AnswerType, Leniency
+
+if TYPE_CHECKING:
+    from mixdistill.recipe import Recipe
+    from mixdistill.run import Run
 
 
 @click.command(short_help="Judge one response and say why.", context_settings={"ignore_unknown_options": True})
@@ -60,20 +64,35 @@ def check(
 @click.command(short_help="Show a problem's traces side by side.")
 @shared
 @click.option("--problem", metavar="ID", help="Problem, by id or the beginning of one.  [default: the first]")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write all traces of the run as a page for the browser, to filter and compare them.",
+)
 def show(
     recipe: str, folder: Path | None, settings: tuple[str, ...], limit: int | None, as_json: bool,
-    dry_run: bool, yes: bool, problem: str | None,
+    dry_run: bool, yes: bool, problem: str | None, page: Path | None,
 ) -> None:  # fmt: skip
     """Show the traces of a problem side by side, with their verdicts.
 
     \b
     Example:
       mixdistill show quickstart --problem p-1f
+      mixdistill show quickstart --html traces.html
     """
     from mixdistill.show import find_problem, traces_of
     from mixdistill.terminal import print_json, print_side_by_side, trace_title
 
-    _, opened_run = open_run(recipe, folder, settings, limit)
+    opened, opened_run = open_run(recipe, folder, settings, limit)
+    if page is not None:
+        if problem is not None:
+            raise click.UsageError(
+                "--html shows all problems; leave out --problem, or add it to the page's address as #ID."
+            )
+        _write_page(opened, opened_run, page, as_json=as_json)
+        return
     found = find_problem(opened_run, problem)
     traces = traces_of(opened_run, found.problem_id)
     if as_json:
@@ -82,6 +101,19 @@ def show(
         return
     print_side_by_side([(f"{found.problem_id}, reference {found.reference}", found.problem)])
     print_side_by_side([(trace_title(trace), str(trace["text"])) for trace in traces])
+
+
+def _write_page(recipe: "Recipe", run: "Run", page: Path, *, as_json: bool) -> None:
+    from mixdistill.cards.page import make_page
+    from mixdistill.files import write_text
+    from mixdistill.terminal import print_json
+
+    write_text(page, make_page(recipe, run))
+    n_bytes = page.stat().st_size
+    if as_json:
+        print_json({"html": str(page), "bytes": n_bytes})
+    else:
+        click.echo(f"{page} ({n_bytes / 1e6:.1f} MB); open it in a browser")
 
 
 @click.command(short_help="List the shipped recipes.")
