@@ -9,7 +9,7 @@ alike, and a problem gets its part, are ours.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +17,7 @@ from mixdistill.builders.offers import Offered, draw_keys, given_by, no_tokens
 from mixdistill.builders.sharing import blocks_by_tokens, can_fill, largest_remainder, most_rows, share_out
 from mixdistill.errors import MixdistillError, RecipeError
 from mixdistill.recipe import Recipe
+from mixdistill.yaml_file import near
 
 if TYPE_CHECKING:
     import polars
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _CAPPED = ("source", "subject", "level")
 # Sizes that are tried on both sides: a row more may turn who gives which trace, and so take tokens away.
 _NEAR = 12
+# So few sizes are all tried.
+_FEW = 200
 
 
 class Arm(NamedTuple):
@@ -41,13 +44,13 @@ class Arm(NamedTuple):
 def contrasts(recipe: Recipe) -> list[tuple[str, ...]]:
     """The contrasts that the recipe names, and one of all the mixes that it does not.
 
-    Raises RecipeError if a mix stands in two.
+    Raises RecipeError if a mix stands there twice.
     """
     named = [tuple(contrast) for contrast in recipe.mixing.contrasts]
     taken = Counter(name for contrast in named for name in contrast)
     twice = [name for name, n in taken.items() if n > 1]
     if twice:
-        raise RecipeError(f"mixing.contrasts: mix {twice[0]!r} stands in two contrasts; give it a second name")
+        raise RecipeError(f"mixing.contrasts: mix {twice[0]!r} stands there twice; give it a second name")
     rest = tuple(name for name in recipe.mixes if name not in taken)
     return [*named, rest] if rest else named
 
@@ -58,6 +61,7 @@ def draw_contrast(recipe: Recipe, contrast: Sequence[str], offered: Offered) -> 
     Raises MixdistillError if there is nothing to draw from or less than the recipe asks for, RecipeError for
     settings that cannot be met.
     """
+    _refuse_unknown_caps(recipe, offered)
     slots = _in_drawing_order(recipe, offered)
     same = recipe.mixing.match in ("problems", "tokens")
     drawn = (_from_the_same if same else _from_their_own)(recipe, contrast, offered, slots)
@@ -66,7 +70,7 @@ def draw_contrast(recipe: Recipe, contrast: Sequence[str], offered: Offered) -> 
             name,
             recipe.shares(name),
             _in_order(recipe, offered, rows),
-            _left_out(recipe, _needed(recipe, contrast if same else [name]), offered, slots, rows, needs_all=same),
+            _left_out(recipe, contrast if same else [name], offered, slots, rows, needs_all=same),
         )
         for name, rows in drawn.items()
     ]
@@ -99,11 +103,13 @@ def _from_the_same(
     """Rows of the mixes of one contrast, from the problems that all the parts of all of them got right."""
     import polars as pl
 
-    parts = _needed(recipe, contrast)
-    pool = slots.filter(pl.all_horizontal(pl.col(given_by(part)).is_not_null() for part in parts))
-    for bands in (recipe.shares(mix) for mix in contrast):
-        if "" not in bands:
-            pool = pool.filter(pl.col("band").is_in(list(bands)))
+    bands = [set(recipe.shares(mix)) for mix in contrast if "" not in recipe.shares(mix)]
+    if bands and not set.intersection(*bands):
+        raise RecipeError(
+            f"mixes {', '.join(contrast)}: have no band of difficulty in common, so they cannot hold the same "
+            "problems; give them the same bands, or set mixing.match=none"
+        )
+    pool = slots.filter(pl.all_horizontal(_usable(recipe, mix, pl.all_horizontal) for mix in contrast))
     pool = _capped(recipe, pool)
     if recipe.mixing.match == "tokens":
         return _of_equal_tokens(recipe, contrast, offered, pool)
@@ -139,6 +145,8 @@ def _of_equal_tokens(
 
 def _nearest(value: Callable[[int], int], target: int, most: int) -> int:
     """The n from 1 to `most` whose value comes nearest to the target; values grow with n, by and large."""
+    if most <= _FEW:
+        return min(range(1, most + 1), key=lambda n: abs(value(n) - target))
     low, high = 1, most
     while low < high:
         middle = (low + high) // 2
@@ -188,26 +196,52 @@ def _from_their_own(
 
     pools = {}
     for mix in contrast:
-        parts = _needed(recipe, [mix])
-        has = [pl.col(given_by(part)).is_not_null() for part in parts]
         # Shares of tokens need a choice at every problem, so that any can go to any part.
-        usable = pl.all_horizontal(has) if recipe.mixing.by == "tokens" else pl.any_horizontal(has)
-        # Where rows are capped, those go first that most parts can give.
-        able = slots.filter(usable).sort(pl.sum_horizontal(has), descending=True, maintain_order=True)
-        pools[mix] = _capped(recipe, able).sort("place")
+        needs = pl.all_horizontal if recipe.mixing.by == "tokens" else pl.any_horizontal
+        able = slots.filter(_usable(recipe, mix, needs))
+        pools[mix] = _capped(recipe, _rare_parts_first(recipe, mix, able)).sort("place")
     there = {mix: _most(recipe, mix, pool) for mix, pool in pools.items()}
     groups = [contrast] if recipe.mixing.match == "steps" else [[mix] for mix in contrast]
     rows: dict[str, polars.DataFrame] = {}
     for group in groups:
-        size = _size(recipe, group, {mix: there[mix] for mix in group}, offered)
+        wanted = size = _size(recipe, group, {mix: there[mix] for mix in group}, offered)
         while size and not all(_fits(recipe, mix, pools[mix], size) for mix in group):
             size -= _step(recipe)  # what fits n rows need not fit fewer: shares are rounded (the Alabama paradox)
-        if not size:
+        if not size or (size < wanted and recipe.mixing.rows is not None and not recipe.mixing.allow_smaller):
+            way = f"set mixing.rows={size}, or add --allow-smaller" if size else "take more samples"
+            told = f"mix{'es' if len(group) > 1 else ''} {', '.join(group)}"
             raise MixdistillError(
-                f"mixes {', '.join(group)}: no number of rows fits their ratios; take more samples"
+                f"{told}: {wanted} rows cannot be had in this ratio, for counts are whole; {way}"
             )
         rows |= {mix: _assign_own(recipe, mix, offered, pools[mix], size) for mix in group}
     return rows
+
+
+def _usable(recipe: Recipe, mix: str, needs: "Callable[[Iterator[polars.Expr]], polars.Expr]") -> "polars.Expr":
+    """Whether a mix can use a slot: whether all, or any, of the parts that may get it have a trace to give."""
+    import polars as pl
+
+    return pl.any_horizontal(
+        needs(pl.col(given_by(part)).is_not_null() for part in shares)
+        & (pl.col("band").eq(band).fill_null(value=False) if band else True)
+        for band, shares in recipe.shares(mix).items()
+    )
+
+
+def _rare_parts_first(recipe: Recipe, mix: str, pool: "polars.DataFrame") -> "polars.DataFrame":
+    """The slots in an order in which the first ones have as much of each part as the ratio asks for.
+
+    Slots that the same parts can give follow each other the closer the larger the shares of these parts are.
+    """
+    import polars as pl
+
+    ordered = []
+    for band, shares in recipe.shares(mix).items():
+        has = [pl.col(given_by(part)).is_not_null() for part in shares]
+        weight = pl.sum_horizontal(there * share for there, share in zip(has, shares.values(), strict=True))
+        before = pl.int_range(pl.len()).over(has)
+        ordered.append(_of_band(pool, band).with_columns(rare=before / weight))
+    return pl.concat(ordered).sort("rare", "place").drop("rare")
 
 
 def _most(recipe: Recipe, mix: str, pool: "polars.DataFrame") -> int:
@@ -296,11 +330,21 @@ def _capped(recipe: Recipe, pool: "polars.DataFrame") -> "polars.DataFrame":
     return pool
 
 
+def _refuse_unknown_caps(recipe: Recipe, offered: Offered) -> None:
+    for field in _CAPPED:
+        cap = getattr(recipe.mixing.at_most, field)
+        there = sorted(offered.problems[field].drop_nulls().unique())
+        for name in cap if isinstance(cap, dict) else ():
+            if name not in there:
+                raise RecipeError(f"mixing.at_most.{field}: no problem has {name!r}{near(name, there)}")
+
+
 def _size(recipe: Recipe, contrast: Sequence[str], there: Mapping[str, int], offered: Offered) -> int:
     """The rows of each mix of a contrast: as many as the smallest can have, rounded as the recipe says."""
     mixing, most, step = recipe.mixing, min(there.values()), _step(recipe)
     what = "mixing.multiple_of and batch_size" if mixing.match == "steps" else "mixing.multiple_of"
     wanted, feasible = mixing.rows, most // step * step
+    of_what = f" by {what}" if step > 1 else ""
     if wanted is not None and wanted < step:
         raise RecipeError(f"mixing.rows is {wanted}, less than {what}, which is {step}; raise rows")
     told = f"mix{'es' if len(contrast) > 1 else ''} {', '.join(contrast)}"
@@ -308,7 +352,7 @@ def _size(recipe: Recipe, contrast: Sequence[str], there: Mapping[str, int], off
     if feasible == 0:
         right = ", ".join(f"{part} {offered.slots[given_by(part)].count()}" for part in _needed(recipe, contrast))
         raise MixdistillError(
-            f"{told}: only {_counted(most, recipe)} that {by_whom}, and at least {step} are needed "
+            f"{told}: only {_counted(most, recipe)} that {by_whom}, and at least {step} are needed{of_what} "
             f"(right by part: {right}); take more samples, easier problems"
             + ("" if mixing.match == "none" else ", or mixing.match=none")
         )
@@ -354,22 +398,27 @@ def _in_order(recipe: Recipe, offered: Offered, rows: "polars.DataFrame") -> "po
 
 
 def _left_out(
-    recipe: Recipe, parts: Sequence[str], offered: Offered, slots: "polars.DataFrame", rows: "polars.DataFrame",
+    recipe: Recipe, mixes: Sequence[str], offered: Offered, slots: "polars.DataFrame", rows: "polars.DataFrame",
     *, needs_all: bool,
 ) -> dict[str, int]:  # fmt: skip
-    """The problems that are not in a mix, by reason."""
+    """The problems that are not in a mix, by reason; `mixes` are those whose parts must be right."""
     import polars as pl
 
+    parts = _needed(recipe, mixes)
     first = slots.filter(pl.col("slot") == 0).select("problem_id", *map(given_by, parts))
     rest = offered.problems.join(rows.select("problem_id").unique(), on="problem_id", how="anti")
-    rest = rest.select("problem_id", "why_not", "band", *_CAPPED).join(first, on="problem_id", how="left")
-    lacking = rest.group_by("why_not", *(pl.col(given_by(part)).is_null() for part in parts)).len()
+    rest = rest.select("problem_id", "why_not", "band").join(first, on="problem_id", how="left")
+    lacking = rest.group_by("why_not", "band", *(pl.col(given_by(part)).is_null() for part in parts)).len()
     found: Counter[str] = Counter()
-    for why_not, *wrong, n in lacking.iter_rows():
-        without = [part for part, is_wrong in zip(parts, wrong, strict=True) if is_wrong]
+    for why_not, band, *wrong, n in lacking.iter_rows():
+        shares = [recipe.shares(mix) for mix in mixes]
+        needed = {part for each in shares for part in each.get("", each.get(band, {}))}
+        without = [part for part, is_wrong in zip(parts, wrong, strict=True) if is_wrong and part in needed]
         if why_not:
             found[why_not] += n
-        elif without and (needs_all or len(without) == len(parts)):
+        elif any("" not in each and band not in each for each in shares):
+            found["in no band of difficulty of the mix"] += n
+        elif without and (needs_all or len(without) == len(needed)):
             found[f"no right trace by {' nor by '.join(without)}"] += n
         else:
             found[_beyond(recipe)] += n

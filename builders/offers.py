@@ -8,11 +8,11 @@ reason. Draws nothing: which of it a mix takes is `arms`.
 
 import itertools
 import sys
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixdistill.builders.scores import score_traces
-from mixdistill.errors import RecipeError
+from mixdistill.errors import RecipeError, StorageError
 from mixdistill.files import read_parquet
 from mixdistill.mixing import Difficulty, Mixing
 from mixdistill.recipe import Recipe
@@ -61,7 +61,7 @@ def draw_keys(values: "polars.Series", seed: int, word: str) -> "polars.Series":
     import numpy as np
     import polars as pl
 
-    key = f"{seed} {word}".encode()
+    key = sha256(f"{seed} {word}".encode()).digest()
     digests = b"".join([blake2b(value.encode(), digest_size=8, key=key).digest() for value in values])
     return pl.Series(word, np.frombuffer(digests, dtype=">u8").astype(np.uint64))
 
@@ -106,13 +106,17 @@ def _traces(recipe: Recipe, run: Run, problems: "polars.DataFrame") -> "tuple[po
     import polars as pl
 
     usable = problems.filter(pl.col("why_not").is_null()).select("problem_id")
+    found = find_traces(run)
+    in_use = [_belongs(part, recipe, found) for part in parts_of_all(recipe)]
     verdicts = read_verdicts(run).filter(pl.col("status") == "correct").select("trace_id", "answer", "repetition")
     right = (
-        find_traces(run)
+        found.filter(pl.any_horizontal(in_use))
         .join(verdicts, on="trace_id", how="inner", maintain_order="left")
         .join(usable, on="problem_id", how="semi", maintain_order="left")
         .join(read_lengths(run).drop("reasoning_chars"), on="trace_id", how="left", maintain_order="left")
     )
+    if right["chars"].has_nulls():
+        raise StorageError(f"{run.lengths}: older than the traces; run 'mixdistill stats' first")
     if right["tokens"].has_nulls() and (recipe.mixing.min_tokens or recipe.mixing.max_tokens):
         raise RecipeError(no_tokens("mixing.min_tokens and max_tokens"))
     right = right.with_columns(why_not=_why_not(recipe.mixing))

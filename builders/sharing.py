@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Lengths = Mapping[str, "np.ndarray[tuple[int], np.dtype[np.int64]]"]
 
+# Rows beyond those that fit that may fit again: a part can lose a row when there is one more in all.
+_PARADOX = 16
 # Boundaries of blocks settle after two or three rounds; three parts or more may take a few.
 _MOST_ROUNDS = 50
 
@@ -80,7 +82,11 @@ def most_rows(shares: Mapping[str, float], kinds: Mapping[frozenset[str], int]) 
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if can_fill(largest_remainder(shares, middle), kinds) else (low, middle - 1)
-    return low
+    there = sum(kinds.values())
+    above = [
+        n for n in range(low + 1, min(there, low + _PARADOX) + 1) if can_fill(largest_remainder(shares, n), kinds)
+    ]
+    return max([low, *above])
 
 
 def can_fill(counts: Mapping[str, int], kinds: Mapping[frozenset[str], int]) -> bool:

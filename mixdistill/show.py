@@ -138,9 +138,16 @@ def mix_rows(recipe: Recipe, run: Run) -> list[list[str]]:
         of_tokens = [f"{part} {share:.3g}" for part, share in mix["shares_of_tokens"].items()]
         rows.append([
             name, f"{mix['rows']:,}", f"{mix['problems']:,}", f"{mix['steps']:,}",
-            f"{tokens['sum']:,}" if tokens["n"] else "not counted", ", ".join(shares), ", ".join(of_tokens),
+            _tokens(tokens, mix["rows"]), ", ".join(shares), ", ".join(of_tokens),
         ])  # fmt: skip
     return rows
+
+
+def _tokens(tokens: dict[str, int], rows: int) -> str:
+    """Tokens of a mix, and of how many rows if not of all."""
+    if not tokens["n"]:
+        return "not counted"
+    return f"{tokens['sum']:,}" + ("" if tokens["n"] == rows else f" in {tokens['n']:,} rows")
 
 
 def mix_notes(recipe: Recipe, run: Run) -> list[str]:

@@ -153,12 +153,14 @@ def test_rows_are_as_many_as_asked_in_whole_multiples(mixing: dict[str, int], ro
         (
             {"multiple_of": 25}, MixdistillError,
             "mixes long, short, mix-long: only 24 problems that all their teachers got right, and at least 25 are "
-            "needed (right by part: long 24, short 30); take more samples, easier problems, or mixing.match=none",
+            "needed by mixing.multiple_of (right by part: long 24, short 30); take more samples, easier problems, "
+            "or mixing.match=none",
         ),
         (
             {"rows": 30, "multiple_of": 25}, MixdistillError,
             "mixes long, short, mix-long: only 24 problems that all their teachers got right, and at least 25 are "
-            "needed (right by part: long 24, short 30); take more samples, easier problems, or mixing.match=none",
+            "needed by mixing.multiple_of (right by part: long 24, short 30); take more samples, easier problems, "
+            "or mixing.match=none",
         ),
         (
             {"rows": 3, "multiple_of": 5}, RecipeError,
@@ -318,7 +320,7 @@ def test_a_band_of_difficulty_has_shares_of_its_own() -> None:
 
     assert taken(own, "long") == set(names(10))
     assert taken(own, "short") == set(names(30)[10:])
-    assert taken(same, "long") == set(names(10)[5:])  # where mixes are compared, all parts must be right
+    assert taken(same, "long") == set(names(10))
     assert taken(same, "short") == set(names(30)[10:])
 
 
@@ -369,3 +371,51 @@ def test_where_rows_are_capped_those_stay_that_rare_parts_can_give() -> None:
     for seed in range(5):
         arms = draw_from(there, MIXES, mixing={"match": "none", "at_most": {"level": {1: 5}}}, seed=seed)
         assert counts(arms["mix-long"]) == {"long": 1, "short": 4}
+
+
+def test_a_cap_takes_of_each_part_what_the_ratio_asks_for() -> None:
+    about = {problem: {"source": "one"} for problem in names(100)}
+    there = offered({"long": names(100)[:20], "short": names(100)[20:]}, about=about)
+    mixes = {"half": {"long": 0.5, "short": 0.5}}
+
+    for seed, cap in itertools.product(range(4), (4, 20)):
+        arm = draw_from(there, mixes, mixing={"match": "none", "at_most": {"source": cap}}, seed=seed)["half"]
+        assert counts(arm) == {"long": cap / 2, "short": cap / 2}
+
+
+def test_a_cap_on_what_no_problem_has_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"^mixing.at_most.level: no problem has 'Level 5'"):
+        draw(MIXES, {"long": names(9), "short": names(9)}, mixing={"at_most": {"level": {"Level 5": 3}}})
+
+
+def test_bands_by_tokens_ask_of_a_problem_only_the_parts_of_its_band() -> None:
+    bands = {problem: "hard" if number < 10 else "easy" for number, problem in enumerate(names(30))}
+    tokens = {part: dict.fromkeys(names(30), 10) for part in ("long", "short")}
+    there = offered({"long": names(10), "short": names(30)[10:]}, bands=bands, tokens=tokens)
+    mixes = {"adaptive": {"easy": {"short": 1.0}, "hard": {"long": 1.0}}}
+
+    for mixing in ({"match": "none", "by": "tokens"}, {"match": "steps", "batch_size": 1}, {"by": "tokens"}):
+        arm = draw_from(there, mixes, mixing=mixing)["adaptive"]
+        assert counts(arm) == {"long": 10, "short": 20}
+
+
+def test_problems_in_no_band_of_a_mix_are_told_so_and_mixes_without_a_common_band_are_refused() -> None:
+    bands = {problem: "hard" if number < 10 else "easy" for number, problem in enumerate(names(30))}
+    there = offered({"long": names(30), "short": names(30)}, bands=bands)
+    hard, easy = {"hard": {"long": 1.0}}, {"easy": {"short": 1.0}}
+
+    arm = draw_from(there, {"a": hard})["a"]
+
+    assert (arm.rows.height, arm.left_out) == (10, {"in no band of difficulty of the mix": 20})
+    with pytest.raises(RecipeError, match=r"^mixes a, b: have no band of difficulty in common"):
+        draw_from(there, {"a": hard, "b": easy})
+
+
+def test_rows_that_a_ratio_cannot_have_are_refused_with_those_that_it_can() -> None:
+    shares = {"a": 0.43, "b": 0.43, "c": 0.14}
+    teachers = {name: {"engine": "dataset", "file": "t", "style": "long"} for name in shares}
+    right = {"a": names(11)[:5], "b": names(11)[5:10], "c": names(11)[10:]}
+
+    assert counts(draw({"m": shares}, right, teachers=teachers, mixing={"match": "none"})["m"]).total() == 11
+    with pytest.raises(MixdistillError, match=r"10 rows cannot be had in this ratio, .* set mixing.rows=9"):
+        draw({"m": shares}, right, teachers=teachers, mixing={"match": "none", "rows": 10})

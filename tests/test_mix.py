@@ -14,7 +14,7 @@ from made_runs import finish_run, make_problem, make_recipe, make_run, make_susp
 
 from mixdistill.builders.mix import build_mixes
 from mixdistill.builders.stats import compute_stats
-from mixdistill.errors import MixdistillError, RecipeError, RecordError
+from mixdistill.errors import MixdistillError, RecipeError, RecordError, StorageError
 from mixdistill.records import Problem, Status, Trace
 from mixdistill.run import Run
 from mixdistill.trace_files import TraceWriter
@@ -291,7 +291,7 @@ def test_mixes_of_different_contrasts_need_not_hold_the_same_problems(tmp_path: 
 def test_a_mix_in_two_contrasts_is_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", PROBLEMS, BOTH)
 
-    with pytest.raises(RecipeError, match="mix 'long' stands in two contrasts; give it a second name"):
+    with pytest.raises(RecipeError, match="mix 'long' stands there twice; give it a second name"):
         build(run, mixing={"contrasts": [["long", "short"], ["long", "mix-long"]]})
 
 
@@ -526,3 +526,30 @@ def test_an_index_that_lacks_a_line_is_named_with_the_way_out(tmp_path: Path) ->
         build(run)
     index.unlink()
     assert all(frame.equals(whole[name]) for name, frame in build(run).items())
+
+
+def test_a_teacher_that_no_mix_uses_needs_no_counts(tmp_path: Path) -> None:
+    counted = [replace(trace, completion_tokens=10) for trace in BOTH]
+    other = [make_trace(problem, "b") for problem in PROBLEMS]
+    teachers = {name: {"engine": "dataset", "file": "t", "style": name} for name in ("long", "short")}
+    run = make_run(tmp_path, PROBLEMS, [*counted, *(replace(trace, style="long") for trace in other)])
+
+    frames = build(run, {"short": {"short": 1.0}}, mixing={"by": "tokens", "max_tokens": 20}, teachers=teachers)
+
+    assert frames["short"].height == 30
+
+
+def test_lengths_that_are_older_than_the_traces_are_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH)
+    recipe = make_recipe(MIXES)
+    compute_stats(recipe, run)
+    pl.read_parquet(run.lengths).head(40).write_parquet(run.lengths)
+
+    with pytest.raises(StorageError, match=r"lengths\.parquet: older than the traces; run 'mixdistill stats'"):
+        build_mixes(recipe, run, silent)
+
+
+def test_a_seed_may_be_any_number(tmp_path: Path) -> None:
+    run = make_run(tmp_path, PROBLEMS, BOTH)
+
+    assert build(run, seed=-(10**70))["long"].height == 30

@@ -26,7 +26,7 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_the_wheel_holds_every_file_of_the_tree(wheel_names: set[str]) -> None:
-    kinds = (".py", ".md", ".yaml", ".jsonl", ".typed")
+    kinds = (".py", ".md", ".yaml", ".jsonl", ".typed", ".html", ".js", ".css")
     expected = {f"mixdistill/{path.name}" for path in (ROOT / "mixdistill").iterdir() if path.suffix in kinds}
     expected |= {"mixdistill/py.typed"}
     for folder in FOLDERS:
