@@ -9,20 +9,28 @@ alike, and a problem gets its part, are ours.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from mixdistill.builders.offers import Offered, draw_keys, given_by, no_tokens
+from mixdistill.builders.offers import Offered, given_by, no_tokens
+from mixdistill.builders.pools import (
+    CAPPED,
+    capped,
+    in_drawing_order,
+    kinds_of,
+    of_band,
+    rare_parts_first,
+    refuse_unknown_caps,
+    usable,
+)
 from mixdistill.builders.sharing import blocks_by_tokens, can_fill, largest_remainder, most_rows, share_out
 from mixdistill.errors import MixdistillError, RecipeError
 from mixdistill.recipe import Recipe
-from mixdistill.yaml_file import near
 
 if TYPE_CHECKING:
     import polars
 
-_CAPPED = ("source", "subject", "level")
 # Sizes that are tried on both sides: a row more may turn who gives which trace, and so take tokens away.
 _NEAR = 12
 # So few sizes are all tried.
@@ -61,8 +69,8 @@ def draw_contrast(recipe: Recipe, contrast: Sequence[str], offered: Offered) -> 
     Raises MixdistillError if there is nothing to draw from or less than the recipe asks for, RecipeError for
     settings that cannot be met.
     """
-    _refuse_unknown_caps(recipe, offered)
-    slots = _in_drawing_order(recipe, offered)
+    refuse_unknown_caps(recipe, offered)
+    slots = in_drawing_order(recipe, offered)
     same = recipe.mixing.match in ("problems", "tokens")
     drawn = (_from_the_same if same else _from_their_own)(recipe, contrast, offered, slots)
     return [
@@ -74,20 +82,6 @@ def draw_contrast(recipe: Recipe, contrast: Sequence[str], offered: Offered) -> 
         )
         for name, rows in drawn.items()
     ]
-
-
-def _in_drawing_order(recipe: Recipe, offered: Offered) -> "polars.DataFrame":
-    """The slots with what their problems are, first slots first, else in the order of their keys."""
-    import polars as pl
-
-    about = offered.problems.select("problem_id", "band", *_CAPPED).with_columns(
-        draw_keys(offered.problems["problem_id"], recipe.seed, "draw"),
-        draw_keys(offered.problems["problem_id"], recipe.seed, "part"),
-    )
-    slots = offered.slots.join(about, on="problem_id", how="inner").sort("slot", "draw", "problem_id")
-    row = slots["problem_id"] + slots["slot"].cast(pl.String())
-    slots = slots.with_columns(draw_keys(row, recipe.seed, "order"))
-    return slots.with_row_index("place").with_columns(pl.col("place").cast(pl.Int64))
 
 
 def _needed(recipe: Recipe, mixes: Sequence[str]) -> list[str]:
@@ -109,8 +103,8 @@ def _from_the_same(
             f"mixes {', '.join(contrast)}: have no band of difficulty in common, so they cannot hold the same "
             "problems; give them the same bands, or set mixing.match=none"
         )
-    pool = slots.filter(pl.all_horizontal(_usable(recipe, mix, pl.all_horizontal) for mix in contrast))
-    pool = _capped(recipe, pool)
+    pool = slots.filter(pl.all_horizontal(usable(recipe, mix, pl.all_horizontal) for mix in contrast))
+    pool = capped(recipe, pool)
     if recipe.mixing.match == "tokens":
         return _of_equal_tokens(recipe, contrast, offered, pool)
     size = _size(recipe, contrast, dict.fromkeys(contrast, pool.height), offered)
@@ -198,8 +192,8 @@ def _from_their_own(
     for mix in contrast:
         # Shares of tokens need a choice at every problem, so that any can go to any part.
         needs = pl.all_horizontal if recipe.mixing.by == "tokens" else pl.any_horizontal
-        able = slots.filter(_usable(recipe, mix, needs))
-        pools[mix] = _capped(recipe, _rare_parts_first(recipe, mix, able)).sort("place")
+        able = slots.filter(usable(recipe, mix, needs))
+        pools[mix] = capped(recipe, rare_parts_first(recipe, mix, able)).sort("place")
     there = {mix: _most(recipe, mix, pool) for mix, pool in pools.items()}
     groups = [contrast] if recipe.mixing.match == "steps" else [[mix] for mix in contrast]
     rows: dict[str, polars.DataFrame] = {}
@@ -217,47 +211,20 @@ def _from_their_own(
     return rows
 
 
-def _usable(recipe: Recipe, mix: str, needs: "Callable[[Iterator[polars.Expr]], polars.Expr]") -> "polars.Expr":
-    """Whether a mix can use a slot: whether all, or any, of the parts that may get it have a trace to give."""
-    import polars as pl
-
-    return pl.any_horizontal(
-        needs(pl.col(given_by(part)).is_not_null() for part in shares)
-        & (pl.col("band").eq(band).fill_null(value=False) if band else True)
-        for band, shares in recipe.shares(mix).items()
-    )
-
-
-def _rare_parts_first(recipe: Recipe, mix: str, pool: "polars.DataFrame") -> "polars.DataFrame":
-    """The slots in an order in which the first ones have as much of each part as the ratio asks for.
-
-    Slots that the same parts can give follow each other the closer the larger the shares of these parts are.
-    """
-    import polars as pl
-
-    ordered = []
-    for band, shares in recipe.shares(mix).items():
-        has = [pl.col(given_by(part)).is_not_null() for part in shares]
-        weight = pl.sum_horizontal(there * share for there, share in zip(has, shares.values(), strict=True))
-        before = pl.int_range(pl.len()).over(has)
-        ordered.append(_of_band(pool, band).with_columns(rare=before / weight))
-    return pl.concat(ordered).sort("rare", "place").drop("rare")
-
-
 def _most(recipe: Recipe, mix: str, pool: "polars.DataFrame") -> int:
     """How many rows of a mix the pool has at most."""
-    return sum(_most_of_band(recipe, shares, _of_band(pool, band)) for band, shares in recipe.shares(mix).items())
+    return sum(_most_of_band(recipe, shares, of_band(pool, band)) for band, shares in recipe.shares(mix).items())
 
 
 def _by_band(recipe: Recipe, mix: str, pool: "polars.DataFrame", size: int) -> dict[str, int]:
     """The rows of each band: as they stand to each other in the pool."""
     shares = recipe.shares(mix)
-    most = {band: _most_of_band(recipe, shares[band], _of_band(pool, band)) for band in shares}
+    most = {band: _most_of_band(recipe, shares[band], of_band(pool, band)) for band in shares}
     return largest_remainder({band: n / sum(most.values()) for band, n in most.items()}, size)
 
 
 def _most_of_band(recipe: Recipe, shares: Mapping[str, float], pool: "polars.DataFrame") -> int:
-    return pool.height if recipe.mixing.by == "tokens" else most_rows(shares, _kinds(pool, sorted(shares)))
+    return pool.height if recipe.mixing.by == "tokens" else most_rows(shares, kinds_of(pool, sorted(shares)))
 
 
 def _fits(recipe: Recipe, mix: str, pool: "polars.DataFrame", size: int) -> bool:
@@ -265,24 +232,9 @@ def _fits(recipe: Recipe, mix: str, pool: "polars.DataFrame", size: int) -> bool
         return True
     shares = recipe.shares(mix)
     return all(
-        can_fill(largest_remainder(shares[band], n), _kinds(_of_band(pool, band), sorted(shares[band])))
+        can_fill(largest_remainder(shares[band], n), kinds_of(of_band(pool, band), sorted(shares[band])))
         for band, n in _by_band(recipe, mix, pool, size).items()
     )
-
-
-def _of_band(pool: "polars.DataFrame", band: str) -> "polars.DataFrame":
-    return pool.filter(pool["band"] == band) if band else pool
-
-
-def _kinds(pool: "polars.DataFrame", parts: Sequence[str]) -> dict[frozenset[str], int]:
-    """How many slots there are for each set of parts that have a trace to give."""
-    import polars as pl
-
-    counts = pool.group_by(pl.col(given_by(part)).is_not_null() for part in parts).len()
-    return {
-        frozenset(part for part, there in zip(parts, row[:-1], strict=True) if there): row[-1]
-        for row in counts.sort(pl.all()).iter_rows()
-    }
 
 
 def _assign_own(
@@ -293,12 +245,12 @@ def _assign_own(
 
     by_band = _by_band(recipe, mix, pool, size)
     if recipe.mixing.by == "tokens":
-        chosen = pl.concat(_of_band(pool, band).head(n) for band, n in by_band.items())
+        chosen = pl.concat(of_band(pool, band).head(n) for band, n in by_band.items())
         return _assign(recipe, mix, offered, chosen)
     given = []
     for band, shares in recipe.shares(mix).items():
-        mine, parts = _of_band(pool, band), sorted(shares)
-        flows = share_out(largest_remainder(shares, by_band[band]), _kinds(mine, parts))
+        mine, parts = of_band(pool, band), sorted(shares)
+        flows = share_out(largest_remainder(shares, by_band[band]), kinds_of(mine, parts))
         for kind, counts in flows.items():
             of_kind = mine.filter(pl.col(given_by(part)).is_not_null() == (part in kind) for part in parts)
             # The first ones of the drawing order, and who of them gets which part by its key for parts.
@@ -311,32 +263,6 @@ def _assign_own(
 
 
 # Sizes, order, reasons.
-
-
-def _capped(recipe: Recipe, pool: "polars.DataFrame") -> "polars.DataFrame":
-    """The pool without what is beyond the most rows from one source, subject or level."""
-    import polars as pl
-
-    for field in _CAPPED:
-        cap = getattr(recipe.mixing.at_most, field)
-        if cap is None:
-            continue
-        name = pl.col(field)
-        most = (
-            pl.lit(cap) if isinstance(cap, int) else name.replace_strict(cap, default=None, return_dtype=pl.Int64)
-        )
-        before = pl.int_range(pl.len(), dtype=pl.Int64).over(field)
-        pool = pool.filter(name.is_null() | most.is_null() | (before < most))
-    return pool
-
-
-def _refuse_unknown_caps(recipe: Recipe, offered: Offered) -> None:
-    for field in _CAPPED:
-        cap = getattr(recipe.mixing.at_most, field)
-        there = sorted(offered.problems[field].drop_nulls().unique())
-        for name in cap if isinstance(cap, dict) else ():
-            if name not in there:
-                raise RecipeError(f"mixing.at_most.{field}: no problem has {name!r}{near(name, there)}")
 
 
 def _size(recipe: Recipe, contrast: Sequence[str], there: Mapping[str, int], offered: Offered) -> int:
@@ -428,9 +354,9 @@ def _left_out(
 def _beyond(recipe: Recipe) -> str:
     """Why a problem that all got right is not in a mix, as closely as the recipe tells."""
     limits = recipe.mixing.at_most
-    capped = [field for field in _CAPPED if getattr(limits, field) is not None]
+    limited = [field for field in CAPPED if getattr(limits, field) is not None]
     return (
-        f"beyond the size of the mix, or at_most of {', '.join(capped)}"
-        if capped
+        f"beyond the size of the mix, or at_most of {', '.join(limited)}"
+        if limited
         else "beyond the size of the mix"
     )
