@@ -194,12 +194,19 @@ def _from_their_own(
         needs = pl.all_horizontal if recipe.mixing.by == "tokens" else pl.any_horizontal
         able = slots.filter(usable(recipe, mix, needs))
         pools[mix] = capped(recipe, rare_parts_first(recipe, mix, able)).sort("place")
-    there = {mix: _most(recipe, mix, pool) for mix, pool in pools.items()}
+    kinds = {
+        mix: {
+            band: kinds_of(of_band(pools[mix], band), sorted(shares))
+            for band, shares in recipe.shares(mix).items()
+        }
+        for mix in contrast
+    }
+    there = {mix: sum(_most_by_band(recipe, mix, kinds[mix]).values()) for mix in contrast}
     groups = [contrast] if recipe.mixing.match == "steps" else [[mix] for mix in contrast]
     rows: dict[str, polars.DataFrame] = {}
     for group in groups:
         wanted = size = _size(recipe, group, {mix: there[mix] for mix in group}, offered)
-        while size and not all(_fits(recipe, mix, pools[mix], size) for mix in group):
+        while size and not all(_fits(recipe, mix, kinds[mix], size) for mix in group):
             size -= _step(recipe)  # what fits n rows need not fit fewer: shares are rounded (the Alabama paradox)
         if not size or (size < wanted and recipe.mixing.rows is not None and not recipe.mixing.allow_smaller):
             way = f"set mixing.rows={size}, or add --allow-smaller" if size else "take more samples"
@@ -207,50 +214,49 @@ def _from_their_own(
             raise MixdistillError(
                 f"{told}: {wanted} rows cannot be had in this ratio, for counts are whole; {way}"
             )
-        rows |= {mix: _assign_own(recipe, mix, offered, pools[mix], size) for mix in group}
+        rows |= {mix: _assign_own(recipe, mix, offered, pools[mix], kinds[mix], size) for mix in group}
     return rows
 
 
-def _most(recipe: Recipe, mix: str, pool: "polars.DataFrame") -> int:
-    """How many rows of a mix the pool has at most."""
-    return sum(_most_of_band(recipe, shares, of_band(pool, band)) for band, shares in recipe.shares(mix).items())
+_Kinds = Mapping[str, Mapping[frozenset[str], int]]
+"By band, how many slots there are for each set of parts that have a trace to give."
 
 
-def _by_band(recipe: Recipe, mix: str, pool: "polars.DataFrame", size: int) -> dict[str, int]:
+def _most_by_band(recipe: Recipe, mix: str, kinds: _Kinds) -> dict[str, int]:
+    """How many rows of each band a mix can have at most."""
+    if recipe.mixing.by == "tokens":
+        return {band: sum(slots.values()) for band, slots in kinds.items()}
+    return {band: most_rows(shares, kinds[band]) for band, shares in recipe.shares(mix).items()}
+
+
+def _by_band(recipe: Recipe, mix: str, kinds: _Kinds, size: int) -> dict[str, int]:
     """The rows of each band: as they stand to each other in the pool."""
-    shares = recipe.shares(mix)
-    most = {band: _most_of_band(recipe, shares[band], of_band(pool, band)) for band in shares}
+    most = _most_by_band(recipe, mix, kinds)
     return largest_remainder({band: n / sum(most.values()) for band, n in most.items()}, size)
 
 
-def _most_of_band(recipe: Recipe, shares: Mapping[str, float], pool: "polars.DataFrame") -> int:
-    return pool.height if recipe.mixing.by == "tokens" else most_rows(shares, kinds_of(pool, sorted(shares)))
-
-
-def _fits(recipe: Recipe, mix: str, pool: "polars.DataFrame", size: int) -> bool:
-    if recipe.mixing.by == "tokens":
-        return True
+def _fits(recipe: Recipe, mix: str, kinds: _Kinds, size: int) -> bool:
     shares = recipe.shares(mix)
-    return all(
-        can_fill(largest_remainder(shares[band], n), kinds_of(of_band(pool, band), sorted(shares[band])))
-        for band, n in _by_band(recipe, mix, pool, size).items()
+    return recipe.mixing.by == "tokens" or all(
+        can_fill(largest_remainder(shares[band], n), kinds[band])
+        for band, n in _by_band(recipe, mix, kinds, size).items()
     )
 
 
 def _assign_own(
-    recipe: Recipe, mix: str, offered: Offered, pool: "polars.DataFrame", size: int
+    recipe: Recipe, mix: str, offered: Offered, pool: "polars.DataFrame", kinds: _Kinds, size: int
 ) -> "polars.DataFrame":
     """The rows of a mix from its own pool; bands keep the sizes that they have in it."""
     import polars as pl
 
-    by_band = _by_band(recipe, mix, pool, size)
+    by_band = _by_band(recipe, mix, kinds, size)
     if recipe.mixing.by == "tokens":
         chosen = pl.concat(of_band(pool, band).head(n) for band, n in by_band.items())
         return _assign(recipe, mix, offered, chosen)
     given = []
     for band, shares in recipe.shares(mix).items():
         mine, parts = of_band(pool, band), sorted(shares)
-        flows = share_out(largest_remainder(shares, by_band[band]), kinds_of(mine, parts))
+        flows = share_out(largest_remainder(shares, by_band[band]), kinds[band])
         for kind, counts in flows.items():
             of_kind = mine.filter(pl.col(given_by(part)).is_not_null() == (part in kind) for part in parts)
             # The first ones of the drawing order, and who of them gets which part by its key for parts.

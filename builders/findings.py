@@ -265,7 +265,7 @@ def mid_sentence(row: Row, _: Rendered, asked: Asked) -> str | None:
     text = (row.response or row.reasoning or "").rstrip().rstrip("\ufe0f")
     if not text:
         return None
-    if len(_FENCE.findall(text)) % 2 or _box_is_open(text):
+    if len(_FENCE.findall(text)) % 2 or (has_box(text) and read_boxes(text).is_cut):
         return around(text, len(text))
     if text[-1] in _ENDS or text[-1].isdigit() or unicodedata.category(text[-1]) in ("So", "Sk"):
         return None
@@ -274,13 +274,6 @@ def mid_sentence(row: Row, _: Rendered, asked: Asked) -> str | None:
         return None
     words = _SENTENCE_END.split(text)[-1][-_EXCERPT_CHARS - len(row.answer) :]
     return None if has_box(words) or _states(words, row.answer) else around(text, len(text))
-
-
-def _box_is_open(text: str) -> bool:
-    """Whether the last box of the text is never closed."""
-    start = text.rfind("\\boxed{")
-    box = text[start:] if start >= 0 else ""
-    return box.replace("\\{", "").count("{") > box.replace("\\}", "").count("}")
 
 
 def _states(text: str, answer: str) -> bool:

@@ -126,7 +126,7 @@ def _tokenised(
     student: Student, texts: Sequence[tuple[str, str]], others: Sequence[Sequence[Turn]], trainer: Trainer
 ) -> Iterator[Rendered]:
     """Rows from the texts of the whole conversation and of the prompt."""
-    places = [_common(prompt, whole) for whole, prompt in texts]
+    places = [common_length(prompt, whole) for whole, prompt in texts]
     prompt_ids = _ids(student, [prompt for _, prompt in texts])
     if trainer == "llamafactory":
         answers = _ids(student, [whole[place:] for (whole, _), place in zip(texts, places, strict=True)])
@@ -139,7 +139,7 @@ def _tokenised(
         other_ids = _ids(student, [text or "" for text in as_text(student, others, add_generation_prompt=False)])
     for number, (whole, prompt) in enumerate(texts):
         ids, head = whole_ids[number], heads[number]
-        common = _common(head, ids)
+        common = common_length(head, ids)
         joins = common == len(head) and (trainer != "llamafactory" or places[number] == len(prompt))
         loss: tuple[Span, ...] = (Span(common, len(ids)),)
         if trainer == "axolotl":
@@ -159,7 +159,7 @@ def _tokenised(
 
 def _differing(ids: Sequence[int], other: Sequence[int], eos: int | None) -> tuple[Span, ...]:
     """What axolotl trains on: the tokens that another message changes, and the EOS right behind them."""
-    start = _common(other, ids)
+    start = common_length(other, ids)
     shorter = min(len(ids), len(other)) - start
     behind = 0
     while behind < shorter and ids[-1 - behind] == other[-1 - behind]:
@@ -180,7 +180,7 @@ def _stop(ids: Sequence[int], loss: Sequence[Span], stops: frozenset[int]) -> in
     return None
 
 
-def _common(one: Sequence[object], other: Sequence[object]) -> int:
+def common_length(one: Sequence[object], other: Sequence[object]) -> int:
     """How many tokens or characters the two begin with in common."""
     if one == other[: len(one)]:
         return len(one)

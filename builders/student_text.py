@@ -10,6 +10,7 @@ import bisect
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mixdistill.builders.rendering import common_length
 from mixdistill.builders.student import Student, Turn, as_text
 from mixdistill.builders.surprise import sentence_ends
 
@@ -62,7 +63,7 @@ def _place(whole: str, response: str, prompt: list[int], ids: list[int], starts:
     """Where the trace stands; `starts` is the character that each token begins at."""
     end_char = whole.rindex(response) + len(response)
     end = bisect.bisect_left(starts, end_char)
-    common = next((n for n, pair in enumerate(zip(prompt, ids, strict=False)) if pair[0] != pair[1]), len(prompt))
+    common = common_length(prompt, ids)
     first = min(max(common, 1), end)  # nothing foretells the very first token
     if first == end:
         return StudentText(ids[:end], first, [])
